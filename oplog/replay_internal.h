@@ -1,0 +1,54 @@
+/*
+ * replay_internal.h - shared by replay.c (entries and documents), replay_ddl.c (commands) and
+ * txn.c.
+ */
+#ifndef PITR_OPLOG_REPLAY_INTERNAL_H
+#define PITR_OPLOG_REPLAY_INTERNAL_H
+
+#include "oplog/replay.h"
+#include "oplog/txn.h"
+
+struct replay {
+    struct replay_opts opts;
+    struct replay_coll **colls; /* owned, in order of appearance */
+    size_t ncolls, cap;
+    size_t *by_uuid; /* open addressing: index into colls + 1, 0 empty; a power of two */
+    size_t nslots;
+    struct replay_coll *recent;      /* the last one looked up: entries come in runs */
+    uint8_t (*unresolved)[UUID_LEN]; /* UUIDs the window mentions and nobody knows yet */
+    size_t nunresolved, unresolved_cap;
+    struct txn_table *txns;
+    bool window_closed; /* the first entry after t_end was seen */
+    uint64_t operations, last;
+};
+
+/* How one operation is to be taken: where its entry stands, and what kind of entry brought it. */
+struct op_context {
+    uint64_t ts;
+    enum op_mode mode; /* of documents */
+    bool fuzzy;        /* of commands: anomalies may still be resolved */
+};
+
+/* NULL if unknown. */
+struct replay_coll *replay_find(struct replay *r, const uint8_t uuid[UUID_LEN]);
+struct replay_coll *replay_find_name(struct replay *r, const char *db, size_t db_len,
+                                     const char *name);
+PITR_MUST enum pitr_rc replay_add(struct replay *r, const char *db, size_t db_len, const char *name,
+                                  const uint8_t uuid[UUID_LEN], struct replay_coll **out,
+                                  struct pitr_err *err);
+bool replay_is_excluded(const struct replay *r, const struct replay_coll *c);
+void replay_coll_drop(struct replay_coll *c);
+
+/* A command (op 'c') other than applyOps, commitTransaction and abortTransaction. */
+PITR_MUST enum pitr_rc replay_command(struct replay *r, const struct oplog_entry *e,
+                                      const struct op_context *ctx, struct pitr_err *err);
+
+/* The window mentions a UUID nobody knows: legal if it is dropped before t_end. */
+PITR_MUST enum pitr_rc replay_unresolved_add(struct replay *r, const uint8_t uuid[UUID_LEN],
+                                             struct pitr_err *err);
+void replay_unresolved_remove(struct replay *r, const uint8_t uuid[UUID_LEN]);
+
+/* CORRUPT with `what` and the entry as JSON, shortened. */
+enum pitr_rc replay_refuse(struct pitr_err *err, const struct oplog_entry *e, const char *what);
+
+#endif

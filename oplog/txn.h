@@ -1,0 +1,44 @@
+/*
+ * txn.h - transactions whose pieces are spread over several oplog entries.
+ *
+ * A piece names its predecessor by optime (prevOpTime); a chain is known by the optime of its last
+ * piece. Pieces wait here until the entry that commits them, or are dropped.
+ */
+#ifndef PITR_OPLOG_TXN_H
+#define PITR_OPLOG_TXN_H
+
+#include "base/buf.h"
+#include "oplog/entry.h"
+
+struct txn_table;
+
+/* One waiting chain. */
+struct txn_chain {
+    struct optime last; /* optime of its last piece */
+    bool prepared;
+    uint64_t ops;  /* inner operations in pieces */
+    uint8_t *lsid; /* owned; NULL for internal writes */
+    size_t lsid_len;
+    int64_t txn_number;
+    struct buf *pieces; /* applyOps arrays, in order; owned */
+    size_t npieces;
+};
+
+PITR_MUST enum pitr_rc txn_table_new(struct txn_table **out, struct pitr_err *err);
+void txn_table_free(struct txn_table *t);
+
+/* Append the applyOps array of entry `e` to the chain e->prev ends, or start one. NOTFOUND: its
+ * earlier pieces are not here. */
+PITR_MUST enum pitr_rc txn_add(struct txn_table *t, const struct oplog_entry *e,
+                               const uint8_t *array, size_t len, uint64_t ops, bool prepared,
+                               struct pitr_err *err);
+/* Take the chain whose last piece is `last` out of the table; *out NULL if there is none. The
+ * caller frees it. */
+void txn_take(struct txn_table *t, const struct optime *last, struct txn_chain **out);
+void txn_chain_free(struct txn_chain *c);
+void txn_chain_freep(struct txn_chain **c);
+/* A new term abandons chains that are neither complete nor prepared. */
+void txn_purge_term(struct txn_table *t, int64_t term);
+size_t txn_prepared(const struct txn_table *t);
+
+#endif
