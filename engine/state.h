@@ -1,0 +1,79 @@
+/*
+ * state.h - the state of selected collections at one moment: catalog, and a stream of final
+ * documents.
+ *
+ * Made from a snapshot plus the netted oplog, or from a mongodump directory. Names are selected and
+ * renamed here, on the state at the moment: a pattern sees the name a collection had then, whatever
+ * it was called before. Time-series collections are selected and renamed by the name users see.
+ */
+#ifndef PITR_ENGINE_STATE_H
+#define PITR_ENGINE_STATE_H
+
+#include "engine/load.h"
+#include "engine/selection.h"
+#include "engine/window.h"
+#include "oplog/replay.h"
+
+enum state_kind {
+    STATE_DATA,  /* loaded as a collection */
+    STATE_VIEWS, /* a system.views: documents become views */
+    STATE_USERS,
+    STATE_ROLES,
+};
+
+struct dump_coll; /* engine/dumpdir.h */
+struct dumpdir;
+
+struct state_coll {
+    enum state_kind kind;
+    struct load_coll load;          /* target name, options, indexes; owned */
+    char *source_ns;                /* at the moment, as users see it; owned */
+    char *visible_ns;               /* on the target, as users see it; owned */
+    const struct coll_node *node;   /* base documents, or NULL; borrowed from the manifest */
+    const struct dump_coll *dumped; /* base documents in a mongodump file, or NULL; borrowed */
+    const struct buf *literal;      /* base documents as they are, or NULL; borrowed */
+    struct net *net;                /* borrowed from the replay, or NULL */
+    struct fingerprint print;       /* of the final documents: set by state_prove() */
+};
+
+struct state {
+    struct state_coll *colls; /* by target namespace; owned */
+    size_t ncolls;
+    struct manifest manifest; /* of the base snapshot; empty for a dump */
+    struct replay *replay;    /* NULL for a dump or a snapshot without oplog */
+    struct dumpdir *dump;
+    struct buf dump_users, dump_roles;
+    struct store *store; /* borrowed from the repository */
+    uint64_t to, operations, prepared_left_out;
+};
+
+/* *out must be zeroed, is filled in place (collections borrow from it), and is the caller's to
+ * release also after a failure. Read the base's catalog, prove the chain and net it, select and
+ * rename. Fails: CORRUPT, GAP, USAGE (two collections would get one name), ... */
+PITR_MUST enum pitr_rc state_load(struct state *out, struct repo *repo, const struct history *h,
+                                  const struct choice *choice, const struct selection *sel,
+                                  struct job *job, struct pitr_err *err);
+PITR_MUST enum pitr_rc state_load_dump(struct state *out, const char *dir,
+                                       const struct selection *sel, struct pitr_err *err);
+void state_release(struct state *s);
+
+/* Every final document of one collection, in order; one thread per collection at a time. */
+PITR_MUST enum pitr_rc state_stream(struct state *s, const struct state_coll *c, net_visit *visit,
+                                    void *arg, struct pitr_err *err);
+
+/* What state_each() calls for one collection, on one of its threads. */
+typedef enum pitr_rc state_work(void *arg, struct state_coll *c, struct pitr_err *err);
+/* Run `work` over all collections on `threads` threads, largest first; the first failure stops the
+ * rest. */
+PITR_MUST enum pitr_rc state_each(struct state *s, unsigned threads, state_work *work, void *arg,
+                                  struct pitr_err *err);
+
+/*
+ * Stream everything once without a target: every chunk is opened, the base compared with its
+ * recorded fingerprint, the oplog's expectations of the base checked, the final fingerprints
+ * computed.
+ */
+PITR_MUST enum pitr_rc state_prove(struct state *s, unsigned threads, struct job *job,
+                                   struct pitr_err *err);
+
+#endif

@@ -1,0 +1,206 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/dumpdir.h"
+#include "engine/state_internal.h"
+
+/* 5.0 binaries order the new fields of `$v: 1` updates differently from 4.4. */
+static enum update_field_order
+field_order(const struct manifest *m)
+{
+    return strncmp(m->server_version, "4.", 2) == 0 ? FIELD_ORDER_BYTES : FIELD_ORDER_NUMERIC;
+}
+
+static enum pitr_rc
+replay_base(struct replay *r, const struct manifest *m, struct pitr_err *err)
+{
+    static const struct buf nothing;
+
+    for (size_t i = 0; i < m->ncolls; i++) {
+        const struct coll_node *c = &m->colls[i];
+
+        if (replay_add_base(r, c->db, c->name, c->uuid, &c->options, &c->indexes, i, false, err) !=
+            PITR_OK)
+            return err->rc;
+    }
+    for (size_t i = 0; i < m->nexcluded; i++) {
+        const struct excluded_coll *x = &m->excluded[i];
+        PITR_AUTO(str_freep) char *db = strdup(x->ns);
+        char *dot = db == NULL ? NULL : strchr(db, '.');
+
+        if (db == NULL)
+            return pitr_fail(err, PITR_NOMEM, "namespace %s", x->ns);
+        if (dot == NULL)
+            return pitr_fail(err, PITR_CORRUPT, "snapshot %s: excluded namespace \"%s\"", m->id,
+                             x->ns);
+        *dot = '\0';
+        if (replay_add_base(r, db, dot + 1, x->uuid, &nothing, &nothing, REPLAY_NO_BASE, true,
+                            err) != PITR_OK)
+            return err->rc;
+    }
+    return PITR_OK;
+}
+
+struct walk {
+    struct replay *replay;
+    struct job *job;
+    uint64_t to, entries;
+};
+
+static enum pitr_rc
+walk_entry(void *arg, const struct oplog_entry *e, bool *stop, struct pitr_err *err)
+{
+    struct walk *w = arg;
+
+    if (e->ts > w->to && replay_pending(w->replay) == 0) {
+        *stop = true;
+        return PITR_OK;
+    }
+    w->entries++;
+    if ((w->entries & 1023) == 0) {
+        job_advance(w->job, 1024, 0);
+        if (job_check(w->job, err) != PITR_OK)
+            return err->rc;
+    }
+    return replay_entry(w->replay, e, err);
+}
+
+/* Net everything the chain says up to the moment; past it only to learn how prepared transactions
+ * ended. */
+static enum pitr_rc
+net_chain(struct state *s, struct repo *repo, const struct chain *chain, struct job *job,
+          struct pitr_err *err)
+{
+    const struct manifest *m = &s->manifest;
+    const struct chain_span *span = chain_covering(chain, m->timeline, m->begin.ts, s->to);
+    struct replay_opts opts = {
+        .t_start = m->t_start.ts,
+        .t_end = m->t_end.ts,
+        .to = s->to,
+        .order = field_order(m),
+        .exclude = m->exclude,
+        .nexclude = m->nexclude,
+    };
+    struct walk walk = {.job = job, .to = s->to};
+
+    if (span == NULL)
+        return pitr_fail(
+            err, PITR_GAP,
+            "the captured oplog does not reach from snapshot %s to %u,%u without a gap", m->id,
+            ts_secs(s->to), ts_inc(s->to));
+    job_phase(job, "replay", 0, 0);
+    if (replay_new(&s->replay, &opts, err) != PITR_OK || replay_base(s->replay, m, err) != PITR_OK)
+        return err->rc;
+    walk.replay = s->replay;
+    if (chain_walk(chain, repo_blob(repo), repo_keys(repo), m->timeline, m->begin.ts, span->last,
+                   walk_entry, &walk, err) != PITR_OK ||
+        replay_finish(s->replay, err) != PITR_OK)
+        return err->rc;
+    s->operations = replay_operations(s->replay);
+    s->prepared_left_out = replay_pending(s->replay);
+    s->to = replay_last(s->replay);
+    return PITR_OK;
+}
+
+static enum pitr_rc
+select_replayed(struct state *s, const struct selection *sel, struct pitr_err *err)
+{
+    for (size_t i = 0; i < replay_count(s->replay); i++) {
+        struct replay_coll *rc = replay_at(s->replay, i);
+        struct state_coll *c;
+
+        if (rc->dropped || rc->excluded)
+            continue;
+        if (state_add(s, sel, rc->db, rc->name, &rc->options, &rc->indexes, &c, err) != PITR_OK)
+            return err->rc;
+        if (c == NULL)
+            continue;
+        c->net = rc->net;
+        if (rc->base != REPLAY_NO_BASE)
+            c->node = &s->manifest.colls[rc->base];
+    }
+    return PITR_OK;
+}
+
+static enum pitr_rc
+select_manifest(struct state *s, const struct selection *sel, struct pitr_err *err)
+{
+    for (size_t i = 0; i < s->manifest.ncolls; i++) {
+        const struct coll_node *node = &s->manifest.colls[i];
+        struct state_coll *c;
+
+        if (state_add(s, sel, node->db, node->name, &node->options, &node->indexes, &c, err) !=
+            PITR_OK)
+            return err->rc;
+        if (c != NULL)
+            c->node = node;
+    }
+    return PITR_OK;
+}
+
+enum pitr_rc
+state_load(struct state *out, struct repo *repo, const struct history *h,
+           const struct choice *choice, const struct selection *sel, struct job *job,
+           struct pitr_err *err)
+{
+    struct state *s = out;
+
+    s->to = choice->to;
+    if (manifest_read(repo, h->snapshots[choice->snapshot].id, &s->manifest, err) != PITR_OK ||
+        repo_store(repo, &s->store, err) != PITR_OK)
+        return err->rc;
+    if (s->manifest.pitr) {
+        if (net_chain(s, repo, &h->chain, job, err) != PITR_OK ||
+            select_replayed(s, sel, err) != PITR_OK)
+            return err->rc;
+    } else if (select_manifest(s, sel, err) != PITR_OK) {
+        return err->rc;
+    }
+    return state_sort(s, err);
+}
+
+/* A collection of a dump whose documents are in memory: views, users, roles. */
+static enum pitr_rc
+add_literal(struct state *s, const struct selection *sel, const char *db, const char *name,
+            const struct buf *docs, struct pitr_err *err)
+{
+    static const struct buf nothing;
+    struct state_coll *c;
+
+    if (state_add(s, sel, db, name, &nothing, &nothing, &c, err) != PITR_OK)
+        return err->rc;
+    if (c != NULL)
+        c->literal = docs;
+    return PITR_OK;
+}
+
+enum pitr_rc
+state_load_dump(struct state *out, const char *dir, const struct selection *sel,
+                struct pitr_err *err)
+{
+    struct state *s = out;
+
+    if (dumpdir_open(&s->dump, dir, err) != PITR_OK)
+        return err->rc;
+    for (size_t i = 0; i < dumpdir_len(s->dump); i++) {
+        const struct dump_coll *d = dumpdir_at(s->dump, i);
+        struct state_coll *c;
+
+        if (state_add(s, sel, d->coll.db, d->coll.name, &d->coll.options, &d->coll.indexes, &c,
+                      err) != PITR_OK)
+            return err->rc;
+        if (c != NULL)
+            c->dumped = d;
+    }
+    for (size_t i = 0; i < dumpdir_views_len(s->dump); i++) {
+        const struct dump_views *v = dumpdir_views_at(s->dump, i);
+
+        if (add_literal(s, sel, v->db, "system.views", &v->docs, err) != PITR_OK)
+            return err->rc;
+    }
+    if (dumpdir_users(s->dump, &s->dump_users, &s->dump_roles, err) != PITR_OK ||
+        add_literal(s, sel, "admin", "system.users", &s->dump_users, err) != PITR_OK ||
+        add_literal(s, sel, "admin", "system.roles", &s->dump_roles, err) != PITR_OK)
+        return err->rc;
+    return state_sort(s, err);
+}
