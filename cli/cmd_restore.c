@@ -1,0 +1,320 @@
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/commands.h"
+#include "engine/restore.h"
+
+/* Rules parsed from --rename, freed together. */
+struct renames {
+    struct rename_rule *at;
+    size_t len;
+};
+
+static void
+renames_release(struct renames *r)
+{
+    for (size_t i = 0; i < r->len; i++)
+        rename_release(&r->at[i]);
+    free(r->at);
+}
+
+static enum pitr_rc
+parse_renames(struct renames *out, const struct opt_values *texts, struct pitr_err *err)
+{
+    out->at = calloc(texts->len + 1, sizeof *out->at);
+    if (out->at == NULL)
+        return pitr_fail(err, PITR_NOMEM, "--rename: out of memory");
+    for (; out->len < texts->len; out->len++)
+        if (rename_parse(&out->at[out->len], texts->at[out->len], err) != PITR_OK)
+            return pitr_wrap(err, "--rename");
+    return PITR_OK;
+}
+
+static enum pitr_rc
+check_patterns(const struct opts *o, enum opt_id id, const char *name, struct pitr_err *err)
+{
+    for (size_t i = 0; i < o->values[id].len; i++)
+        if (pattern_check(o->values[id].at[i], err) != PITR_OK)
+            return pitr_wrap(err, "%s", name);
+    return PITR_OK;
+}
+
+/* How many of the ways to name a moment were used. */
+static size_t
+moments_named(const struct opts *o)
+{
+    return (size_t)opts_has(o, OPT_TO) + (size_t)opts_has(o, OPT_BEFORE) +
+           (size_t)opts_has(o, OPT_SNAPSHOT) + (size_t)opts_has(o, OPT_LATEST);
+}
+
+static enum pitr_rc
+parse_moment(struct moment *out, const struct opts *o, struct pitr_err *err)
+{
+    const char *id = opts_text(o, OPT_SNAPSHOT);
+
+    *out = (struct moment){.kind = MOMENT_LATEST};
+    if (moments_named(o) > 1)
+        return pitr_fail(err, PITR_USAGE,
+                         "restore: give only one of --to, --before, --snapshot and --latest");
+    if (moments_named(o) == 0 && !opts_has(o, OPT_BACKUP_PATH))
+        return pitr_fail(err, PITR_USAGE,
+                         "restore: to which moment? give one of --to TIME, --before SECS,INC, "
+                         "--snapshot ID and --latest");
+    if (opts_has(o, OPT_TO) && moment_parse(out, opts_text(o, OPT_TO), err) != PITR_OK)
+        return pitr_wrap(err, "--to");
+    if (opts_has(o, OPT_BEFORE) &&
+        moment_parse_before(out, opts_text(o, OPT_BEFORE), err) != PITR_OK)
+        return pitr_wrap(err, "--before");
+    if (opts_has(o, OPT_LATEST))
+        out->kind = MOMENT_LAST_SNAPSHOT;
+    if (id == NULL)
+        return PITR_OK;
+    out->kind = MOMENT_SNAPSHOT;
+    if (strcmp(id, "latest") == 0)
+        out->kind = MOMENT_LAST_SNAPSHOT;
+    else if (strlen(id) >= sizeof out->id)
+        return pitr_fail(err, PITR_GAP,
+                         "--snapshot %.40s: there is no such snapshot; see pitr "
+                         "list",
+                         id);
+    else
+        snprintf(out->id, sizeof out->id, "%s", id);
+    return PITR_OK;
+}
+
+/* A restore only reads the repository, unless it takes a snapshot first or leaves its marker: one
+ * that cannot be written is good enough to try. */
+static enum pitr_rc
+open_for_restore(struct app *app, const char *path, struct repo **out, struct pitr_err *err)
+{
+    if (app_repo_at(app, path, REPO_WRITE, out, err) == PITR_OK)
+        return PITR_OK;
+    return err->rc == PITR_DENIED ? app_repo_at(app, path, REPO_READ, out, err) : err->rc;
+}
+
+/* --backup-path is a repository or a mongodump directory; *dump_dir is set for the latter. */
+static enum pitr_rc
+open_backup(struct app *app, struct repo **repo, const char **dump_dir, struct pitr_err *err)
+{
+    const char *path = opts_text(&app->opts, OPT_BACKUP_PATH);
+    PITR_AUTO(str_freep) char *mark = NULL;
+    bool is_repo, exists;
+
+    *dump_dir = NULL;
+    if (path == NULL && app->config.repo == NULL)
+        return app_repo(app, REPO_READ, repo, err);
+    if (path == NULL)
+        return open_for_restore(app, app->config.repo, repo, err);
+    if (fs_join(&mark, path, "repository", err) != PITR_OK ||
+        fs_exists(&exists, path, err) != PITR_OK || fs_exists(&is_repo, mark, err) != PITR_OK)
+        return err->rc;
+    if (!exists)
+        return pitr_fail(err, PITR_NOTFOUND, "--backup-path %s: there is nothing there", path);
+    if (is_repo)
+        return open_for_restore(app, path, repo, err);
+    if (moments_named(&app->opts) > 0)
+        return pitr_fail(err, PITR_USAGE,
+                         "--backup-path %s: this is no repository, and a mongodump directory holds "
+                         "one moment only; leave out --to, --before, --snapshot and --latest",
+                         path);
+    *dump_dir = path;
+    return PITR_OK;
+}
+
+/* A line from the terminal, cut at the size of `line`; false at its end or when asked to stop. */
+static bool
+read_line(char *line, size_t size, const atomic_bool *stop)
+{
+    enum { POLL_MS = 200 };
+    size_t len = 0;
+    char c = 0;
+
+    while (!atomic_load(stop)) {
+        struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+        int ready = poll(&in, 1, POLL_MS);
+
+        if (ready == 0 || (ready < 0 && errno == EINTR))
+            continue;
+        if (ready < 0 || read(STDIN_FILENO, &c, 1) != 1)
+            return false;
+        if (c == '\n')
+            break;
+        if (len + 1 < size)
+            line[len++] = c;
+    }
+    line[len] = '\0';
+    return !atomic_load(stop);
+}
+
+/* --drop is consent; somebody at a terminal is asked once more, with the names in front of them. */
+static bool
+confirm_drop(void *arg, const struct fs_names *dropped)
+{
+    struct app *app = arg;
+    char line[16];
+    bool is_sure;
+
+    if (dropped->len == 0 || opts_has(&app->opts, OPT_YES) || isatty(STDIN_FILENO) != 1 ||
+        isatty(STDERR_FILENO) != 1)
+        return true;
+    progress_pause(app->progress);
+    fprintf(stderr, "These will be dropped:\n");
+    for (size_t i = 0; i < dropped->len; i++)
+        fprintf(stderr, "    %s\n", dropped->at[i]);
+    fprintf(stderr, "Type the word drop to go on: ");
+    is_sure = read_line(line, sizeof line, &app->stop) && strcmp(line, "drop") == 0;
+    progress_resume(app->progress);
+    return is_sure;
+}
+
+static void
+print_json(struct text *out, const struct restore_result *r, bool is_plan)
+{
+    struct json j = {.out = out};
+
+    json_object(&j, NULL);
+    json_text(&j, "snapshot", r->snapshot[0] == '\0' ? NULL : r->snapshot);
+    json_ts(&j, "to", r->to);
+    json_bool(&j, "plan", is_plan);
+    json_count(&j, "operations", r->operations);
+    json_count(&j, "documents", r->documents);
+    json_count(&j, "bytes", r->bytes);
+    json_count(&j, "collections", r->ncolls);
+    json_double(&j, "seconds", r->seconds);
+    json_bool(&j, "verified", r->verified);
+    json_text(&j, "pre_snapshot", r->pre_snapshot[0] == '\0' ? NULL : r->pre_snapshot);
+    json_count(&j, "prepared_left_out", r->prepared_left_out);
+    json_array(&j, "dropped");
+    for (size_t i = 0; i < r->dropped.len; i++)
+        json_text(&j, NULL, r->dropped.at[i]);
+    json_array_end(&j);
+    json_array(&j, "namespaces");
+    for (size_t i = 0; i < r->ncolls; i++) {
+        char print[FINGERPRINT_TEXT_LEN];
+
+        fingerprint_format(print, &r->colls[i].print);
+        json_object(&j, NULL);
+        json_text(&j, "ns", r->colls[i].ns);
+        json_count(&j, "documents", r->colls[i].print.documents);
+        json_count(&j, "bytes", r->colls[i].print.bytes);
+        json_text(&j, "fingerprint", print);
+        json_object_end(&j);
+    }
+    json_array_end(&j);
+    json_object_end(&j);
+}
+
+static void
+print_table(struct text *out, const struct restore_result *r)
+{
+    static const char *const head[] = {"NAMESPACE", ">DOCUMENTS", ">SIZE", "FINGERPRINT"};
+    PITR_AUTO(table_release) struct table table = {.head = head, .columns = 4};
+    char a[AMOUNT_LEN], print[FINGERPRINT_TEXT_LEN];
+
+    for (size_t i = 0; i < r->ncolls; i++) {
+        fingerprint_format(print, &r->colls[i].print);
+        table_cell(&table, "%s", r->colls[i].ns);
+        table_cell(&table, "%s", format_count(a, r->colls[i].print.documents));
+        table_cell(&table, "%s", format_bytes(a, r->colls[i].print.bytes));
+        table_cell(&table, "%s", print);
+    }
+    text_add(out, "\n");
+    table_print(out, &table);
+}
+
+static void
+print_text(struct text *out, const struct restore_result *r, bool is_plan)
+{
+    char a[AMOUNT_LEN], b[AMOUNT_LEN], c[AMOUNT_LEN], when[MOMENT_TEXT_LEN];
+
+    if (is_plan)
+        text_add(out, "plan only: everything was checked, nothing was changed\n");
+    if (r->to != 0)
+        text_add(out, "last operation  %s\n", format_moment(when, r->to));
+    if (r->snapshot[0] != '\0')
+        text_add(out, "base snapshot   %s\n", r->snapshot);
+    if (r->pre_snapshot[0] != '\0')
+        text_add(out, "state before    snapshot %s\n", r->pre_snapshot);
+    text_add(out, "replayed        %s operations\n", format_count(a, r->operations));
+    text_add(out, "%s  %s documents of %s collections, %s\n",
+             is_plan ? "would load    " : "loaded        ", format_count(a, r->documents),
+             format_count(b, r->ncolls), format_bytes(c, r->bytes));
+    for (size_t i = 0; i < r->dropped.len; i++)
+        text_add(out, "%s  %s\n",
+                 i > 0     ? "              "
+                 : is_plan ? "would drop    "
+                           : "dropped       ",
+                 r->dropped.at[i]);
+    if (!is_plan)
+        text_add(out, "verified        %s\n",
+                 r->verified ? "yes: counts, indexes and contents are those of that moment" : "no");
+    if (r->prepared_left_out > 0)
+        text_add(out,
+                 "note            %" PRIu64 " transactions were prepared at that moment and their "
+                 "end was never captured; they are left out\n",
+                 r->prepared_left_out);
+    text_add(out, "took            %.1f s\n", r->seconds);
+    if (r->ncolls > 0)
+        print_table(out, r);
+}
+
+static enum pitr_rc
+run(struct app *app, struct restore_opts *opts, struct restore_result *result, struct pitr_err *err)
+{
+    enum pitr_rc rc;
+
+    app_progress(app);
+    rc = restore_run(opts, result, err);
+    app_progress_end(app);
+    /* A snapshot that is not there is a moment that cannot be restored. */
+    if (rc == PITR_NOTFOUND && opts->moment.kind == MOMENT_SNAPSHOT)
+        rc = err->rc = PITR_GAP;
+    return rc;
+}
+
+enum pitr_rc
+cmd_restore(struct app *app, struct pitr_err *err)
+{
+    const struct opts *o = &app->opts;
+    PITR_AUTO(text_release) struct text out = {0};
+    PITR_AUTO(renames_release) struct renames renames = {0};
+    PITR_AUTO(repo_freep) struct repo *repo = NULL;
+    PITR_AUTO(mongo_freep) struct mongo *target = NULL;
+    PITR_AUTO(restore_result_release) struct restore_result result = {0};
+    struct restore_opts opts = {.job = &app->job,
+                                .ns = o->values[OPT_NS].at,
+                                .nns = o->values[OPT_NS].len,
+                                .exclude_ns = o->values[OPT_EXCLUDE_NS].at,
+                                .nexclude_ns = o->values[OPT_EXCLUDE_NS].len,
+                                .drop = opts_has(o, OPT_DROP),
+                                .plan = opts_has(o, OPT_PLAN),
+                                .no_verify = opts_has(o, OPT_NO_VERIFY),
+                                .no_pre_snapshot = opts_has(o, OPT_NO_PRE_SNAPSHOT),
+                                .connections = app->config.connections,
+                                .confirm = confirm_drop,
+                                .confirm_arg = app};
+
+    if (parse_moment(&opts.moment, o, err) != PITR_OK ||
+        check_patterns(o, OPT_NS, "--ns", err) != PITR_OK ||
+        check_patterns(o, OPT_EXCLUDE_NS, "--exclude-ns", err) != PITR_OK ||
+        parse_renames(&renames, &o->values[OPT_RENAME], err) != PITR_OK ||
+        open_backup(app, &repo, &opts.dump_dir, err) != PITR_OK ||
+        app_target(app, &target, err) != PITR_OK)
+        return err->rc;
+    opts.repo = repo;
+    opts.target = target;
+    opts.renames = renames.at;
+    opts.nrenames = renames.len;
+    if (run(app, &opts, &result, err) != PITR_OK)
+        return err->rc;
+    if (app->is_json)
+        print_json(&out, &result, opts.plan);
+    else
+        print_text(&out, &result, opts.plan);
+    return app_print(app, &out, err);
+}
