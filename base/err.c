@@ -22,6 +22,7 @@ rc_of_errno(int errnum)
     switch (errnum) {
     case ENOSPC:
     case EDQUOT:
+    case EFBIG:
         return PITR_FULL;
     case EACCES:
     case EPERM:

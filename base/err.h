@@ -47,7 +47,7 @@ enum pitr_rc pitr_fail(struct pitr_err *err, enum pitr_rc rc, const char *fmt, .
     __attribute__((format(printf, 3, 4)));
 
 /* As pitr_fail(), with the text of errno value `errnum` appended and rc chosen from it:
- * ENOSPC and EDQUOT give FULL, EACCES/EPERM/EROFS DENIED, ENOENT NOTFOUND, EEXIST EXISTS,
+ * ENOSPC, EDQUOT and EFBIG give FULL, EACCES/EPERM/EROFS DENIED, ENOENT NOTFOUND, EEXIST EXISTS,
  * ENOMEM NOMEM, anything else IO. */
 enum pitr_rc pitr_fail_errno(struct pitr_err *err, int errnum, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

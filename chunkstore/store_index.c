@@ -56,7 +56,9 @@ fill_damaged(struct filler *f, const struct pack_id *id, const char *name, uint6
     PITR_AUTO(salvage_release) struct salvage found = {0};
     struct pack_scan_result result = {0};
 
-    log_event(f->store->log, LOG_WARNING, "store", "%s; reading its frames one by one", why);
+    log_event(f->store->log, LOG_INFO, "store", "%s; reading its frames one by one", why);
+    if (f->store->damaged[0] == '\0')
+        snprintf(f->store->damaged, sizeof f->store->damaged, "%s", name);
     if (pack_scan(f->store->blob, name, salvage_add, &found, &result, err) != PITR_OK &&
         err->rc != PITR_CORRUPT)
         return err->rc;
@@ -244,7 +246,7 @@ reconcile(struct store *s, struct pitr_err *err)
     }
     if (!f.mismatch && packs == f.known + f.added)
         return PITR_OK;
-    log_event(s->log, LOG_WARNING, "store", "the index does not fit the packs; making it anew");
+    log_event(s->log, LOG_INFO, "store", "the index does not fit the packs; making it anew");
     return rebuild_to_write(s, err);
 }
 
@@ -262,7 +264,7 @@ open_to_write(struct store *s, struct pitr_err *err)
     if (err->rc == PITR_NOMEM)
         return err->rc;
     if (err->rc != PITR_NOTFOUND)
-        log_event(s->log, LOG_WARNING, "store", "%s; making the index anew", err->msg);
+        log_event(s->log, LOG_INFO, "store", "%s; making the index anew", err->msg);
     return rebuild_to_write(s, err);
 }
 
@@ -278,8 +280,16 @@ store_index_open(struct store *s, struct pitr_err *err)
     if (err->rc == PITR_NOMEM)
         return err->rc;
     if (err->rc != PITR_NOTFOUND)
-        log_event(s->log, LOG_WARNING, "store", "%s; making the index anew", err->msg);
+        log_event(s->log, LOG_INFO, "store", "%s; making the index anew", err->msg);
     return rebuild_to_read(s, err);
+}
+
+void
+store_index_damage(struct store *s, char out[STORE_NAME_LEN])
+{
+    pthread_rwlock_rdlock(&s->index_lock);
+    memcpy(out, s->damaged, STORE_NAME_LEN);
+    pthread_rwlock_unlock(&s->index_lock);
 }
 
 void

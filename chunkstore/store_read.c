@@ -138,6 +138,19 @@ struct request {
 };
 
 static enum pitr_rc
+no_pack(struct store *s, struct pitr_err *err)
+{
+    char damaged[STORE_NAME_LEN];
+
+    store_index_damage(s, damaged);
+    if (damaged[0] == '\0')
+        return pitr_fail(err, PITR_CORRUPT, "no pack holds it");
+    return pitr_fail(err, PITR_CORRUPT,
+                     "no pack holds it, and %s is damaged; 'pitr verify --data' tells all that is",
+                     damaged);
+}
+
+static enum pitr_rc
 try_request(struct store_reader *r, const struct request *q, uint64_t *epoch, struct pitr_err *err)
 {
     struct cindex_value where;
@@ -146,7 +159,7 @@ try_request(struct store_reader *r, const struct request *q, uint64_t *epoch, st
     if (store_index_get(r->store, q->id, q->type, &found, &where, epoch, err) != PITR_OK)
         return err->rc;
     if (!found)
-        return pitr_fail(err, PITR_CORRUPT, "no pack holds it");
+        return no_pack(r->store, err);
     if (q->out != NULL)
         return open_at(r, q->type, q->id, &where, q->out, err);
     return q->deep ? check_at(r, q->id, &where, err) : check_bounds(r, &where, err);

@@ -49,6 +49,8 @@ signals_start(struct signals **out, atomic_bool *stop, struct pitr_err *err)
     sigaddset(&s->waited, SIGINT);
     sigaddset(&s->waited, SIGTERM);
     signal(SIGPIPE, SIG_IGN);
+    /* A file size limit is then an error of write(), like a full disk. */
+    signal(SIGXFSZ, SIG_IGN);
     pthread_mutex_init(&s->lock, NULL);
     failed = pthread_sigmask(SIG_BLOCK, &s->waited, NULL);
     if (failed == 0)

@@ -118,9 +118,9 @@ run_once(struct tailing *t, struct tail_result *result, struct pitr_err *err)
         return err->rc;
     if (result->gaps > 0)
         return pitr_fail(err, PITR_GAP,
-                         "oplog entries were lost before they were captured: %s; what the server "
-                         "still has is captured now; take a new snapshot, moments between the "
-                         "last captured one and that snapshot cannot be restored",
+                         "gap: %s; what the server still has is captured now; take a new snapshot: "
+                         "moments between the last captured entry and that snapshot cannot be "
+                         "restored",
                          result->gap_reason);
     return PITR_OK;
 }

@@ -146,7 +146,7 @@ def test_list_shows_every_snapshot_and_what_is_restorable(source, pitr):
     listed = pitr.ok("list")
     assert sorted(s["id"] for s in listed["snapshots"]) == sorted(made)
     assert listed["restorable"], listed
-    assert not [f for f in ("id", "mode", "time", "t_end", "collections", "documents", "bytes_raw")
+    assert not [f for f in ("id", "mode", "finished", "t_end", "collections", "documents", "bytes_raw")
                 if f not in listed["snapshots"][0]]
 
 

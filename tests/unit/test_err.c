@@ -84,9 +84,9 @@ errno_values_choose_the_code(void **state)
         int errnum;
         enum pitr_rc rc;
     } known[] = {
-        {ENOSPC, PITR_FULL},  {EDQUOT, PITR_FULL},   {EACCES, PITR_DENIED},   {EPERM, PITR_DENIED},
-        {EROFS, PITR_DENIED}, {EEXIST, PITR_EXISTS}, {ENOENT, PITR_NOTFOUND}, {ENOMEM, PITR_NOMEM},
-        {EIO, PITR_IO},       {EISDIR, PITR_IO},
+        {ENOSPC, PITR_FULL},  {EDQUOT, PITR_FULL},  {EFBIG, PITR_FULL},    {EACCES, PITR_DENIED},
+        {EPERM, PITR_DENIED}, {EROFS, PITR_DENIED}, {EEXIST, PITR_EXISTS}, {ENOENT, PITR_NOTFOUND},
+        {ENOMEM, PITR_NOMEM}, {EIO, PITR_IO},       {EISDIR, PITR_IO},
     };
     struct pitr_err err;
 
