@@ -20,7 +20,8 @@ from bson.code import Code
 from bson.max_key import MaxKey
 from bson.min_key import MinKey
 from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateMany, UpdateOne, WriteConcern
-from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure
+from pymongo.errors import (BulkWriteError, ConfigurationError, ConnectionFailure,
+                            OperationFailure)
 
 DATABASE = "wl_shop"
 OTHER_DATABASE = "wl_other"
@@ -225,8 +226,9 @@ class Workload:
             self.done[name] += 1
         except (OperationFailure, BulkWriteError) as e:
             self.refused[f"{name} {e.code}"] += 1
-        except ConnectionFailure:
-            # A server that is killed or steps down: the writer goes on when it is back.
+        except (ConnectionFailure, ConfigurationError):
+            # A server that is killed or steps down: the writer goes on when it is back. While no
+            # member is known at all, the client says that sessions are not supported.
             self.refused[f"{name} connection"] += 1
         if session.operation_time is not None:
             self.points.append(session.operation_time)
