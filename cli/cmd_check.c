@@ -52,8 +52,7 @@ cmd_check(struct app *app, struct pitr_err *err)
     enum pitr_rc rc;
 
     if (app_repo(app, REPO_READ, &repo, err) != PITR_OK ||
-        app_source(app, &mongo, err) != PITR_OK ||
-        check_run(&report, repo, mongo, err) != PITR_OK)
+        app_source(app, &mongo, err) != PITR_OK || check_run(&report, repo, mongo, err) != PITR_OK)
         return err->rc;
     rc = judge(&report, err);
     if (app->is_json)

@@ -87,8 +87,7 @@ cmd_snapshot(struct app *app, struct pitr_err *err)
     PITR_AUTO(snapshot_result_release) struct snapshot_result result = {0};
 
     if (check_mode(app, err) != PITR_OK || app_repo(app, REPO_WRITE, &repo, err) != PITR_OK ||
-        app_source(app, &mongo, err) != PITR_OK ||
-        take(app, repo, mongo, &result, err) != PITR_OK)
+        app_source(app, &mongo, err) != PITR_OK || take(app, repo, mongo, &result, err) != PITR_OK)
         return err->rc;
     if (app->is_json)
         print_json(&out, &result);

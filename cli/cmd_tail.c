@@ -51,8 +51,7 @@ cmd_tail(struct app *app, struct pitr_err *err)
     struct pitr_err print_err;
     enum pitr_rc rc;
 
-    if (app_repo(app, REPO_WRITE, &repo, err) != PITR_OK ||
-        app_source(app, &mongo, err) != PITR_OK)
+    if (app_repo(app, REPO_WRITE, &repo, err) != PITR_OK || app_source(app, &mongo, err) != PITR_OK)
         return err->rc;
     if (tailing_open(&tailing,
                      &(struct tailing_opts){.repo = repo,

@@ -30,8 +30,12 @@ struct load_coll {
     char *db, *name;    /* owned by whoever owns the struct */
     struct buf options; /* BSON, as listCollections gives them */
     struct buf indexes; /* BSON array of specs, _id_ included */
+    /* What is going to be loaded; looked at for capped collections. */
+    uint64_t documents, bytes;
 };
 bool load_is_capped(const struct load_coll *c);
+/* Whether a server would evict documents from `c` if it held so many, of so many bytes. */
+bool load_evicts(const struct load_coll *c, uint64_t documents, uint64_t bytes);
 bool load_is_buckets(const struct load_coll *c);
 
 struct target;
@@ -50,6 +54,9 @@ PITR_MUST enum pitr_rc target_open(struct target **out, struct mongo *m, struct 
 void target_free(struct target *t);
 void target_freep(struct target **t);
 const struct server_info *target_server(const struct target *t);
+/* Whether load_narrow() is possible; without it, a capped collection cannot be loaded with more
+ * than its limits allow. */
+bool target_can_narrow(const struct target *t);
 
 /* Every user namespace on the target ("db.coll": collections, views, time-series by their visible
  * name; without local, config and system collections, but admin's own user collections are
@@ -93,6 +100,13 @@ PITR_MUST enum pitr_rc loader_finish(struct loader *l, struct pitr_err *err);
 /* Build the non-TTL indexes of all collections, several collections at once. */
 PITR_MUST enum pitr_rc load_indexes(struct target *t, const struct load_coll *const *colls,
                                     size_t n, struct pitr_err *err);
+/*
+ * A capped collection may hold more than its limits allow: the moment lies between an insert and
+ * the eviction that follows it, or the limits were lowered. It is made with room for all of it, and
+ * gets its limits here, after the documents.
+ */
+PITR_MUST enum pitr_rc load_narrow(struct target *t, const struct load_coll *const *colls, size_t n,
+                                   struct pitr_err *err);
 /* Everything written so far is majority-committed (replica set) or flushed (standalone). */
 PITR_MUST enum pitr_rc load_barrier(struct target *t, struct pitr_err *err);
 

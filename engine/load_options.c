@@ -148,6 +148,19 @@ append_id_index(struct buf *out, const struct load_coll *c, struct pitr_err *err
     return bdoc_copy_except(out, spec.value, spec.value_len, obsolete, err);
 }
 
+static enum pitr_rc
+append_option(struct buf *out, const struct load_coll *c, const struct belem *e,
+              struct pitr_err *err)
+{
+    bool made;
+
+    if (is_excluded(c, e))
+        return PITR_OK;
+    if (load_room(out, c, e->name, &made, err) != PITR_OK)
+        return err->rc;
+    return made ? PITR_OK : bdoc_append(out, e->name, e, err);
+}
+
 enum pitr_rc
 load_create_command(struct buf *out, const struct load_coll *c, struct pitr_err *err)
 {
@@ -166,7 +179,7 @@ load_create_command(struct buf *out, const struct load_coll *c, struct pitr_err 
                 return pitr_wrap(err, "options of %s.%s", c->db, c->name);
             if (e.type == BSON_EOD)
                 break;
-            if (!is_excluded(c, &e) && bdoc_append(out, e.name, &e, err) != PITR_OK)
+            if (append_option(out, c, &e, err) != PITR_OK)
                 return err->rc;
         }
     }

@@ -31,6 +31,11 @@ PITR_MUST enum pitr_rc load_index_target(const struct load_coll *c, const char *
 PITR_MUST enum pitr_rc load_create_command(struct buf *out, const struct load_coll *c,
                                            struct pitr_err *err);
 
+/* Append the limit `option` of a capped collection that must be wider while it is loaded; *made is
+ * false, and nothing is appended, if the option stands as it is. */
+PITR_MUST enum pitr_rc load_room(struct buf *out, const struct load_coll *c, const char *option,
+                                 bool *made, struct pitr_err *err);
+
 /* expireAfterSeconds of a clustered or time-series collection. */
 PITR_MUST enum pitr_rc load_ttl_option(const struct load_coll *c, bool *found, struct belem *value,
                                        struct pitr_err *err);

@@ -259,10 +259,11 @@ restore_run(const struct restore_opts *o, struct restore_result *result, struct 
     if (prepare_state(&state, o, &sel, result, err) != PITR_OK ||
         check_chunks(&state, o->job, err) != PITR_OK ||
         state_prove(&state, PROVE_THREADS, o->job, err) != PITR_OK ||
-        summarise(&state, result, err) != PITR_OK ||
         view_list_make(&views, &state, &sel, err) != PITR_OK ||
         check_selected(&state, &views, &sel, err) != PITR_OK ||
         target_open(&target, o->target, o->job, o->connections, err) != PITR_OK ||
+        state_trim(&state, !target_can_narrow(target), err) != PITR_OK ||
+        summarise(&state, result, err) != PITR_OK ||
         find_in_the_way(o, &sel, &state, &views, target, &result->dropped, err) != PITR_OK)
         return err->rc;
     load.target = target;

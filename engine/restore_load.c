@@ -201,7 +201,8 @@ restore_load(const struct load_job *j, const struct view_list *views, struct pit
         insert_all(j, err) != PITR_OK)
         return err->rc;
     job_phase(j->job, "index", 0, 0);
-    if (load_indexes(j->target, all.colls, all.n, err) != PITR_OK)
+    if (load_narrow(j->target, all.colls, all.n, err) != PITR_OK ||
+        load_indexes(j->target, all.colls, all.n, err) != PITR_OK)
         return err->rc;
     for (size_t i = 0; i < views->len; i++)
         if (load_views(j->target, views->at[i].db, &views->at[i].docs, err) != PITR_OK)

@@ -252,12 +252,36 @@ stream_literal(const struct state_coll *c, struct filter *f, struct pitr_err *er
     return PITR_OK;
 }
 
+/* Passes on what comes after the first `left` documents. */
+struct skip {
+    uint64_t left;
+    net_visit *visit;
+    void *arg;
+};
+
+static enum pitr_rc
+skip_first(void *arg, const uint8_t *doc, size_t len, struct pitr_err *err)
+{
+    struct skip *skip = arg;
+
+    if (skip->left == 0)
+        return skip->visit(skip->arg, doc, len, err);
+    skip->left--;
+    return PITR_OK;
+}
+
 static enum pitr_rc
 stream(struct state *s, const struct state_coll *c, net_visit *visit, void *arg,
        struct fingerprint *base, struct pitr_err *err)
 {
+    struct skip skip = {.left = c->evicted, .visit = visit, .arg = arg};
     PITR_AUTO(filter_release)
     struct filter f = {.net = c->net, .visit = visit, .arg = arg, .base = base};
+
+    if (c->evicted != 0) {
+        f.visit = visit = skip_first;
+        f.arg = arg = &skip;
+    }
 
     if (f.net != NULL && net_is_empty(f.net))
         f.net = NULL;
@@ -408,6 +432,8 @@ prove_one(void *arg, struct state_coll *c, struct pitr_err *err)
                          "%s: the stored documents are not those the snapshot recorded",
                          c->source_ns);
     c->print = sum.print;
+    c->load.documents = sum.print.documents;
+    c->load.bytes = sum.print.bytes;
     job_advance(proof->job, sum.print.documents - sum.reported_docs,
                 sum.print.bytes - sum.reported_bytes);
     return PITR_OK;
@@ -427,4 +453,49 @@ state_prove(struct state *s, unsigned threads, struct job *job, struct pitr_err 
     }
     job_phase(job, "prove", documents, bytes);
     return state_each(s, threads, prove_one, &proof, err);
+}
+
+/* What a capped collection still holds while its oldest documents are evicted. */
+struct eviction {
+    const struct load_coll *coll;
+    struct fingerprint kept;
+    uint64_t documents, bytes, evicted;
+};
+
+static enum pitr_rc
+evict_document(void *arg, const uint8_t *doc, size_t len, struct pitr_err *err)
+{
+    struct eviction *e = arg;
+
+    (void)err;
+    if (load_evicts(e->coll, e->documents, e->bytes)) {
+        e->documents--;
+        e->bytes -= len;
+        e->evicted++;
+    } else {
+        fingerprint_add(&e->kept, doc, len);
+    }
+    return PITR_OK;
+}
+
+enum pitr_rc
+state_trim(struct state *s, bool all, struct pitr_err *err)
+{
+    bool unlogged = strncmp(s->manifest.server_version, "4.", 2) == 0;
+
+    for (size_t i = 0; (all || unlogged) && i < s->ncolls; i++) {
+        struct state_coll *c = &s->colls[i];
+        struct eviction e = {
+            .coll = &c->load, .documents = c->print.documents, .bytes = c->print.bytes};
+
+        if (!load_evicts(&c->load, e.documents, e.bytes))
+            continue;
+        if (stream(s, c, evict_document, &e, NULL, err) != PITR_OK)
+            return err->rc;
+        c->evicted = e.evicted;
+        c->print = e.kept;
+        c->load.documents = e.kept.documents;
+        c->load.bytes = e.kept.bytes;
+    }
+    return PITR_OK;
 }

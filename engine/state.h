@@ -34,6 +34,7 @@ struct state_coll {
     const struct buf *literal;      /* base documents as they are, or NULL; borrowed */
     struct net *net;                /* borrowed from the replay, or NULL */
     struct fingerprint print;       /* of the final documents: set by state_prove() */
+    uint64_t evicted;               /* oldest documents left out: set by state_trim() */
 };
 
 struct state {
@@ -75,5 +76,12 @@ PITR_MUST enum pitr_rc state_each(struct state *s, unsigned threads, state_work 
  */
 PITR_MUST enum pitr_rc state_prove(struct state *s, unsigned threads, struct job *job,
                                    struct pitr_err *err);
+
+/*
+ * Leave out the oldest documents of capped collections that hold more than their limits allow, as
+ * the server would. 4.4 does not log what it evicts, so its collections always want it; others only
+ * for a target that cannot be given such a collection. After state_prove().
+ */
+PITR_MUST enum pitr_rc state_trim(struct state *s, bool all, struct pitr_err *err);
 
 #endif

@@ -221,8 +221,8 @@ forget_ops(struct net_entry *e)
 enum pitr_rc
 net_insert(struct net *n, const uint8_t *doc, size_t len, enum op_mode mode, struct pitr_err *err)
 {
-    struct net_entry *e;
-    bool fresh;
+    struct net_entry *e = NULL;
+    bool fresh = false;
 
     if (entry_for(n, doc, len, &e, &fresh, err) != PITR_OK)
         return err->rc;
@@ -248,8 +248,8 @@ enum pitr_rc
 net_delete(struct net *n, const uint8_t *key, size_t key_len, enum op_mode mode,
            struct pitr_err *err)
 {
-    struct net_entry *e;
-    bool fresh;
+    struct net_entry *e = NULL;
+    bool fresh = false;
 
     if (entry_for(n, key, key_len, &e, &fresh, err) != PITR_OK)
         return err->rc;
@@ -363,9 +363,9 @@ enum pitr_rc
 net_update(struct net *n, const uint8_t *key, size_t key_len, const uint8_t *o, size_t o_len,
            bool upsert, enum op_mode mode, struct pitr_err *err)
 {
-    struct net_entry *e;
+    struct net_entry *e = NULL;
     enum update_kind kind;
-    bool fresh;
+    bool fresh = false;
 
     if (update_classify(o, o_len, &kind, err) != PITR_OK ||
         entry_for(n, key, key_len, &e, &fresh, err) != PITR_OK)

@@ -97,6 +97,28 @@ set_elem(struct buf *doc, const char *name, const struct belem *e, struct pitr_e
     return bdoc_set(doc, e->type, name, e->value, e->value_len, err);
 }
 
+/* A collection made by a user's applyOps names no _id index and gets one of the old version. */
+static enum pitr_rc
+put_id_index(const struct ddl *d, struct replay_coll *c, struct pitr_err *err)
+{
+    static const uint8_t version_1[] = "\x2e\0\0\0"
+                                       "\x10v\0\1\0\0\0"
+                                       "\3key\0\x0e\0\0\0\x10_id\0\1\0\0\0\0"
+                                       "\2name\0\5\0\0\0_id_\0";
+    struct belem e;
+    bool found;
+
+    if (bson_find(d->e->o, d->e->o_len, "idIndex", &found, &e, err) != PITR_OK)
+        return err->rc;
+    if (found)
+        return bindex_put(&c->indexes, e.value, e.value_len, err);
+    if (bson_find(d->e->o, d->e->o_len, "clusteredIndex", &found, &e, err) != PITR_OK)
+        return err->rc;
+    if (found)
+        return PITR_OK;
+    return bindex_put(&c->indexes, version_1, sizeof version_1, err);
+}
+
 static enum pitr_rc
 do_create(const struct ddl *d, struct pitr_err *err)
 {
@@ -135,10 +157,9 @@ do_create(const struct ddl *d, struct pitr_err *err)
     c->was_excluded = c->excluded;
     buf_clear(&c->options);
     if (bdoc_copy_except(&c->options, d->e->o, d->e->o_len, not_options, err) != PITR_OK ||
-        bdoc_empty(&c->indexes, err) != PITR_OK ||
-        bson_find(d->e->o, d->e->o_len, "idIndex", &found, &e, err) != PITR_OK)
+        bdoc_empty(&c->indexes, err) != PITR_OK)
         return err->rc;
-    return found ? bindex_put(&c->indexes, e.value, e.value_len, err) : PITR_OK;
+    return put_id_index(d, c, err);
 }
 
 static enum pitr_rc

@@ -92,10 +92,11 @@ lost_entries(struct tail *t, const uint8_t *data, size_t len, const struct oplog
     ts_format(b, stamp->ts);
     snprintf(reason, sizeof reason,
              "the oplog rolled over: entries after %s and before %s were lost", a, b);
-    log_event(t->opts.log, LOG_WARNING, "tail",
-              "gap: %s; capture goes on, but a new snapshot is needed before any point after it can be "
-              "restored",
-              reason);
+    log_event(
+        t->opts.log, LOG_WARNING, "tail",
+        "gap: %s; capture goes on, but a new snapshot is needed before any point after it can be "
+        "restored",
+        reason);
     if (record_gap(t, &before, reason, err) != PITR_OK)
         return err->rc;
     return start_span(t, data, len, stamp, err);

@@ -22,8 +22,12 @@ def alternate(runs, first, second):
 
 def snapshot_of(codec, limit):
     def case(b):
-        scans, runs = [], []
+        scans, driver_scans, runs = [], [], []
         b.scan()  # The server's cache is warm for both afterwards.
+
+        def scan():
+            scans.append(b.scan())
+            driver_scans.append(b.scan(measure.DRIVER_BATCH_MIB))
 
         def take():
             repo = b.repository()
@@ -31,10 +35,11 @@ def snapshot_of(codec, limit):
             runs.append(run)
             b.drop(repo)
 
-        alternate(b.args.runs, lambda: scans.append(b.scan()), take)
+        alternate(b.args.runs, scan, take)
         best = min(runs, key=lambda r: r.seconds)
         b.record(f"snapshot-{codec}", [r.seconds for r in runs], limit, scans,
                  bytes_per_s=round(b.data["bytes"] / best.seconds),
+                 ratio_driver_batches=round(best.seconds / min(driver_scans), 4),
                  bytes_stored=best.json["bytes_stored"], cpu_seconds=round(best.cpu, 3),
                  peak_rss_mib=round(max(r.rss_mib for r in runs), 1))
     return case
