@@ -22,12 +22,12 @@ def alternate(runs, first, second):
 
 def snapshot_of(codec, limit):
     def case(b):
-        scans, driver_scans, runs = [], [], []
+        scans, small_scans, runs = [], [], []
         b.scan()  # The server's cache is warm for both afterwards.
 
         def scan():
             scans.append(b.scan())
-            driver_scans.append(b.scan(measure.DRIVER_BATCH_MIB))
+            small_scans.append(b.scan(measure.SMALL_BATCH_MIB))
 
         def take():
             repo = b.repository()
@@ -39,7 +39,7 @@ def snapshot_of(codec, limit):
         best = min(runs, key=lambda r: r.seconds)
         b.record(f"snapshot-{codec}", [r.seconds for r in runs], limit, scans,
                  bytes_per_s=round(b.data["bytes"] / best.seconds),
-                 ratio_driver_batches=round(best.seconds / min(driver_scans), 4),
+                 ratio_small_batches=round(best.seconds / min(small_scans), 4),
                  bytes_stored=best.json["bytes_stored"], cpu_seconds=round(best.cpu, 3),
                  peak_rss_mib=round(max(r.rss_mib for r in runs), 1))
     return case

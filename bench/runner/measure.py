@@ -25,7 +25,7 @@ DATABASE = "shop"
 FULL_DOCUMENTS = 1_600_000
 # Answers of 4 MiB to two cursors are the fastest of 1 to 16 MiB and 2 to 4 cursors on two cores;
 # the 16 MiB that the driver asks for by itself take nearly twice as long, as they leave the caches.
-SCAN_CONNECTIONS, SCAN_BATCH_MIB, DRIVER_BATCH_MIB = 2, 4, 16
+SCAN_CONNECTIONS, DRIVER_BATCH_MIB, SMALL_BATCH_MIB = 2, 16, 4
 LOAD_BATCH_DOCUMENTS = 5000
 
 
@@ -132,7 +132,7 @@ class Bench:
             self._data = {"documents": 0, "bytes": 0, "percent": self.percent}
         return self._data
 
-    def scan(self, batch_mib=SCAN_BATCH_MIB):
+    def scan(self, batch_mib=DRIVER_BATCH_MIB):
         """The seconds of a bare scan of the source."""
         run = self.tool("bare_scan", self.source.uri, SCAN_CONNECTIONS, batch_mib,
                         *self.databases())
@@ -269,15 +269,16 @@ def cpu():
 
 
 def build(program):
-    """Compiler and flags out of the build folder of the program."""
-    cache = pathlib.Path(program).parent / "CMakeCache.txt"
-    found = {}
-    if cache.exists():
-        found = dict(re.findall(r"^(CMAKE_[A-Z_]+):\w+=(.*)$", cache.read_text(), re.M))
-    kind = found.get("CMAKE_BUILD_TYPE", "")
-    compiler = output(found.get("CMAKE_C_COMPILER", "cc"), "--version").split("\n")[0]
-    # RelWithDebInfo's own flags are set by the project, so the cache may show older ones.
-    return {"compiler": compiler, "flags": kind or "unknown"}
+    """Compiler and flags, out of the folder the program was built in."""
+    folder = pathlib.Path(program).parent
+    compiler, flags = "cc", "unknown"
+    if (folder / "CMakeCache.txt").exists():
+        cache = (folder / "CMakeCache.txt").read_text()
+        compiler = re.search(r"^CMAKE_C_COMPILER:\w+=(.*)$", cache, re.M).group(1)
+    if (folder / "build.ninja").exists():
+        line = re.search(r"^ *FLAGS = (.*)$", (folder / "build.ninja").read_text(), re.M).group(1)
+        flags = " ".join(word for word in line.split() if re.match(r"-(O|g|f|m|std)", word))
+    return {"compiler": output(compiler, "--version").split("\n")[0], "flags": flags}
 
 
 def mongod_version():
