@@ -72,28 +72,31 @@ app_repo(struct app *app, enum repo_mode mode, struct repo **out, struct pitr_er
 }
 
 static enum pitr_rc
-open_mongo(struct app *app, const char *uri, int64_t socket_ms, struct mongo **out,
-           struct pitr_err *err)
+open_mongo(struct app *app, struct mongo_opts *opts, struct mongo **out, struct pitr_err *err)
 {
-    struct mongo_opts opts = {.uri = uri, .socket_ms = socket_ms, .log = app_log(app)};
-
-    if (uri == NULL)
+    if (opts->uri == NULL)
         return pitr_fail(err, PITR_USAGE, "no server named; give --uri URI, or set MONGODB_URI");
-    return mongo_open(out, &opts, err);
+    opts->log = app_log(app);
+    return mongo_open(out, opts, err);
 }
 
 enum pitr_rc
 app_source(struct app *app, struct mongo **out, struct pitr_err *err)
 {
-    return open_mongo(app, app->config.uri, READ_SOCKET_MS, out, err);
+    struct mongo_opts opts = {.uri = app->config.uri, .socket_ms = READ_SOCKET_MS};
+
+    return open_mongo(app, &opts, out, err);
 }
 
 enum pitr_rc
 app_target(struct app *app, struct mongo **out, struct pitr_err *err)
 {
     const char *uri = opts_text(&app->opts, OPT_TARGET);
+    struct mongo_opts opts = {.uri = uri != NULL ? uri : app->config.uri,
+                              .socket_ms = RESTORE_SOCKET_MS,
+                              .primary_only = true};
 
-    return open_mongo(app, uri != NULL ? uri : app->config.uri, RESTORE_SOCKET_MS, out, err);
+    return open_mongo(app, &opts, out, err);
 }
 
 void

@@ -17,6 +17,10 @@ list_json(struct text *out, const struct history *h)
         json_object_end(&j);
     }
     json_array_end(&j);
+    json_array(&j, "damaged");
+    for (size_t i = 0; i < h->damaged.len; i++)
+        json_text(&j, NULL, h->damaged.at[i]);
+    json_array_end(&j);
     report_windows_json(&j, h);
     json_object_end(&j);
 }
@@ -63,7 +67,12 @@ cmd_list(struct app *app, struct pitr_err *err)
         list_json(&out, &h);
     else
         list_text(&out, &h);
-    return app_print(app, &out, err);
+    if (app_print(app, &out, err) != PITR_OK)
+        return err->rc;
+    if (h.damaged.len == 0)
+        return PITR_OK;
+    return pitr_fail(err, PITR_CORRUPT, "%s%s", h.damaged.at[0],
+                     h.damaged.len > 1 ? ", and more" : "");
 }
 
 static void

@@ -33,7 +33,8 @@ struct pinned_source {
 struct capture {
     struct capture_opts opts;
     char *request_path;
-    struct optime begin;
+    struct optime begin, t_start;
+    bool in_use; /* begin and t_start were given away and do not change any more */
     struct pinned_source pinned;
 
     struct fs_lock *lock; /* the tail lock; NULL while another process has it */
@@ -104,7 +105,7 @@ wait_for_start(struct capture *c, bool *whole)
 {
     struct timespec until;
 
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += HEAD_START_MS * 1000000L;
     until.tv_sec += until.tv_nsec / 1000000000L;
     until.tv_nsec %= 1000000000L;
@@ -164,6 +165,66 @@ capture_freep(struct capture **c)
     *c = NULL;
 }
 
+/* First and last timestamp of the newest unbroken run of segments; 0 when there is none. */
+static enum pitr_rc
+read_head(struct capture *c, uint32_t *timeline, uint64_t *first, uint64_t *last,
+          struct pitr_err *err)
+{
+    struct chain chain = {0};
+    const struct chain_span *head;
+    enum pitr_rc rc = chain_load(&chain, repo_blob(c->opts.repo), repo_keys(c->opts.repo), err);
+
+    if (rc == PITR_OK) {
+        head = chain_head(&chain);
+        *timeline = head != NULL ? head->timeline : 0;
+        *first = head != NULL ? head->first : 0;
+        *last = head != NULL ? head->last : 0;
+    }
+    chain_release(&chain);
+    return rc;
+}
+
+/* bounds() asks the member that begin() chose, so T_start is not before the X of begin. */
+static enum pitr_rc
+open_window(struct capture *c, struct pitr_err *err)
+{
+    struct oplog_source *source = c->opts.source;
+    struct optime oldest;
+
+    if (source->ops->begin(source, &c->begin, err) != PITR_OK ||
+        source->ops->bounds(source, &oldest, &c->t_start, err) != PITR_OK)
+        return err->rc;
+    if (c->t_start.ts < c->begin.ts) /* it was restarted in between */
+        return pitr_fail(err, PITR_DB_LOST, "oplog: the member's majority point went back");
+    return PITR_OK;
+}
+
+/*
+ * A chain that somebody else began after our window was opened does not hold all of the window: it
+ * is opened again. The beginning that was chosen for the chain was valid for everything that came
+ * after.
+ */
+static enum pitr_rc
+fit_window(struct capture *c, struct pitr_err *err)
+{
+    uint64_t first, last;
+    uint32_t timeline;
+
+    if (read_head(c, &timeline, &first, &last, err) != PITR_OK)
+        return err->rc;
+    if (first <= c->begin.ts)
+        return PITR_OK;
+    if (open_window(c, err) != PITR_OK || read_head(c, &timeline, &first, &last, err) != PITR_OK)
+        return err->rc;
+    if (first > c->begin.ts)
+        return pitr_fail(err, PITR_GAP,
+                         "a transaction open since %" PRIu32 ",%" PRIu32 " began before the "
+                         "capture of the oplog, at %" PRIu32 ",%" PRIu32
+                         "; take the snapshot again when it has ended",
+                         ts_secs(c->begin.ts), ts_inc(c->begin.ts), ts_secs(first), ts_inc(first));
+    return PITR_OK;
+}
+
 /* Become the tailer, if nobody else is. */
 static enum pitr_rc
 try_own(struct capture *c, struct pitr_err *err)
@@ -171,6 +232,10 @@ try_own(struct capture *c, struct pitr_err *err)
     int rc;
 
     if (repo_lock(c->opts.repo, "tail", &c->lock, err) != PITR_OK)
+        return err->rc;
+    /* Whoever had the lock before us may have begun the chain; once the window is in use, it
+     * stands. */
+    if (!c->in_use && fit_window(c, err) != PITR_OK)
         return err->rc;
     c->pinned =
         (struct pinned_source){.base.ops = &pinned_ops, .inner = c->opts.source, .begin = c->begin};
@@ -192,25 +257,6 @@ try_own(struct capture *c, struct pitr_err *err)
     return PITR_OK;
 }
 
-/* First and last timestamp of the newest unbroken run of segments; 0 when there is none. */
-static enum pitr_rc
-read_head(struct capture *c, uint32_t *timeline, uint64_t *first, uint64_t *last,
-          struct pitr_err *err)
-{
-    struct chain chain = {0};
-    const struct chain_span *head;
-    enum pitr_rc rc = chain_load(&chain, repo_blob(c->opts.repo), repo_keys(c->opts.repo), err);
-
-    if (rc == PITR_OK) {
-        head = chain_head(&chain);
-        *timeline = head != NULL ? head->timeline : 0;
-        *first = head != NULL ? head->first : 0;
-        *last = head != NULL ? head->last : 0;
-    }
-    chain_release(&chain);
-    return rc;
-}
-
 /*
  * Watch another process's tailer until its capture is durable up to `ts`, or until it is gone and
  * we have become the tailer (then c->lock is not NULL).
@@ -220,7 +266,7 @@ watch(struct capture *c, uint64_t ts, struct pitr_err *err)
 {
     uint64_t first, last = 0, seen = 0;
     uint32_t timeline;
-    int64_t now = clock_mono_ms(), deadline = now + NO_PROGRESS_MS, ask = now;
+    int64_t now = clock_mono_ms(), deadline = now + NO_PROGRESS_MS, ask = now, pause;
     enum pitr_rc rc;
 
     for (;;) {
@@ -246,21 +292,17 @@ watch(struct capture *c, uint64_t ts, struct pitr_err *err)
                              "the running tailer has sealed nothing for %d s and its capture does "
                              "not reach %" PRIu32 ",%" PRIu32 " yet; look at its log",
                              NO_PROGRESS_MS / 1000, ts_secs(ts), ts_inc(ts));
-        last = (uint64_t)(clock_mono_ms() - now) * WATCH_SHARE;
-        clock_sleep_ms(last > WATCH_MS ? (int64_t)last : WATCH_MS);
+        pause = (clock_mono_ms() - now) * WATCH_SHARE;
+        clock_sleep_ms(pause > WATCH_MS ? pause : WATCH_MS);
         now = clock_mono_ms();
     }
 }
 
-/*
- * Another process tails. Its chain normally began long ago; if it has only just been started, its
- * beginning may lie after the one we have computed, and then a new computation is right: the
- * beginning it chose was valid for everything that came after.
- */
+/* Another process tails. Its chain normally began long ago; one that has only just been started may
+ * not have sealed anything yet. */
 static enum pitr_rc
 join_tailer(struct capture *c, struct pitr_err *err)
 {
-    struct oplog_source *source = c->opts.source;
     uint64_t first, last;
     uint32_t timeline;
 
@@ -270,37 +312,33 @@ join_tailer(struct capture *c, struct pitr_err *err)
         return PITR_OK;
     if (watch(c, c->begin.ts, err) != PITR_OK)
         return err->rc;
-    if (c->lock != NULL)
-        return PITR_OK;
-    if (source->ops->begin(source, &c->begin, err) != PITR_OK ||
-        read_head(c, &timeline, &first, &last, err) != PITR_OK)
-        return err->rc;
-    if (first > c->begin.ts)
-        return pitr_fail(err, PITR_GAP,
-                         "a transaction open since %" PRIu32 ",%" PRIu32 " began before the "
-                         "capture of the oplog, at %" PRIu32 ",%" PRIu32
-                         "; take the snapshot again when it has ended",
-                         ts_secs(c->begin.ts), ts_inc(c->begin.ts), ts_secs(first), ts_inc(first));
-    return PITR_OK;
+    return c->lock != NULL ? PITR_OK : fit_window(c, err);
 }
 
 enum pitr_rc
 capture_start(struct capture **out, const struct capture_opts *opts, struct optime *begin,
-              struct pitr_err *err)
+              struct optime *t_start, struct pitr_err *err)
 {
     PITR_AUTO(capture_freep) struct capture *c = calloc(1, sizeof *c);
+    pthread_condattr_t clock;
 
     if (c == NULL)
         return pitr_fail(err, PITR_NOMEM, "capture of the oplog");
     c->opts = *opts;
     pthread_mutex_init(&c->mutex, NULL);
-    pthread_cond_init(&c->wake, NULL);
+    /* A wall clock that is set back must not put the capture off. */
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&c->wake, &clock);
+    pthread_condattr_destroy(&clock);
     if (repo_state_path(opts->repo, "tail-request", &c->request_path, err) != PITR_OK ||
-        opts->source->ops->begin(opts->source, &c->begin, err) != PITR_OK)
+        open_window(c, err) != PITR_OK)
         return err->rc;
     if (try_own(c, err) != PITR_OK && (err->rc != PITR_BUSY || join_tailer(c, err) != PITR_OK))
         return err->rc;
+    c->in_use = true;
     *begin = c->begin;
+    *t_start = c->t_start;
     *out = c;
     c = NULL;
     return PITR_OK;
@@ -315,16 +353,25 @@ capture_check(struct capture *c, struct pitr_err *err)
     return pitr_wrap(err, "capturing the oplog");
 }
 
+void
+capture_end_at(struct capture *c, const struct optime *until)
+{
+    if (c->lock == NULL)
+        return;
+    pthread_mutex_lock(&c->mutex);
+    if (!c->has_until)
+        c->until = *until;
+    c->has_until = true;
+    pthread_cond_signal(&c->wake);
+    pthread_mutex_unlock(&c->mutex);
+    tail_end_at(c->tail, until->ts);
+}
+
 /* Our own tailer: tell it the end of the window and wait until it is there. */
 static enum pitr_rc
 finish_own(struct capture *c, const struct optime *until, struct pitr_err *err)
 {
-    pthread_mutex_lock(&c->mutex);
-    c->until = *until;
-    c->has_until = true;
-    pthread_cond_signal(&c->wake);
-    pthread_mutex_unlock(&c->mutex);
-    tail_want(c->tail, until->ts);
+    capture_end_at(c, until);
     while (!atomic_load(&c->ended) && tail_durable(c->tail) < until->ts) {
         if (job_check(c->opts.job, err) != PITR_OK)
             return err->rc;

@@ -7,8 +7,10 @@
  * if it dies meanwhile, we take over, which loses nothing, because capture always goes on where the
  * durable chain ends.
  *
- * begin is computed here, before the caller chooses T_start: min(majority optime X, start of the
- * oldest transaction open after X). A chain that this capture starts begins exactly there.
+ * begin and T_start are chosen here, in this order and by one member: begin is min(majority optime
+ * X, start of the oldest transaction open after X), T_start the majority optime afterwards. Another
+ * member may lag behind the first, and a T_start before X would promise entries that nobody
+ * captured. A chain that this capture starts begins exactly at begin.
  *
  * Belongs to one thread, but capture_check() may be called from any.
  */
@@ -28,15 +30,20 @@ struct capture_opts {
     int64_t interval_ms;
 };
 
-/* Fails: DB, DB_LOST, IO, GAP (a transaction is open that began before the running tailer's
- * capture), INTERRUPTED, NOMEM. */
+/* Nothing of the catalog or the data may be read before it returns. Fails: DB, DB_LOST, IO, GAP (a
+ * transaction is open that began before the running tailer's capture), INTERRUPTED, NOMEM. */
 PITR_MUST enum pitr_rc capture_start(struct capture **out, const struct capture_opts *opts,
-                                     struct optime *begin, struct pitr_err *err);
+                                     struct optime *begin, struct optime *t_start,
+                                     struct pitr_err *err);
 void capture_free(struct capture *c); /* stops; what was sealed stays */
 void capture_freep(struct capture **c);
 
 /* Has our own tailer failed? Then the scan need not go on. */
 PITR_MUST enum pitr_rc capture_check(struct capture *c, struct pitr_err *err);
+
+/* Tell our own tailer where the window ends, so that it captures up to there while the caller is
+ * busy with other things; capture_finish() with the same *until has to follow. */
+void capture_end_at(struct capture *c, const struct optime *until);
 
 struct capture_result {
     uint32_t timeline;

@@ -233,6 +233,10 @@ check_snapshots(struct check_report *r, struct repo *repo, struct pitr_err *err)
 
     if (history_load(&h, repo, err) != PITR_OK)
         return err->rc;
+    if (h.damaged.len > 0) {
+        add(r, "snapshots", CHECK_PROBLEM, "%s", h.damaged.at[0]);
+        return PITR_OK;
+    }
     if (h.nsnapshots == 0) {
         add(r, "snapshots", CHECK_WARNING, "none yet; take the first with 'pitr snapshot'");
         return PITR_OK;

@@ -34,4 +34,9 @@ PITR_MUST enum pitr_rc check_run(struct check_report *out, struct repo *repo, st
 PITR_MUST enum pitr_rc check_privileges(struct check_item *out, const bson_t *status,
                                         struct pitr_err *err);
 
+/* Whether `status`, the same reply, allows the action on the collection; an empty `coll` stands for
+ * any that is no system collection. True for a connection without a user: whether it may do
+ * anything at all is not in the reply. */
+bool privileges_allow(const bson_t *status, const char *action, const char *db, const char *coll);
+
 #endif

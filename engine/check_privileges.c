@@ -127,6 +127,17 @@ list_missing(char *out, size_t size, const bson_t *privileges)
     return missing;
 }
 
+bool
+privileges_allow(const bson_t *status, const char *action, const char *db, const char *coll)
+{
+    const struct need need = {action, db, coll};
+    bson_t info, users, privileges;
+
+    return !child(&info, status, "authInfo") || !child(&users, &info, "authenticatedUsers") ||
+           bson_empty(&users) || !child(&privileges, &info, "authenticatedUserPrivileges") ||
+           is_met(&privileges, &need);
+}
+
 enum pitr_rc
 check_privileges(struct check_item *out, const bson_t *status, struct pitr_err *err)
 {

@@ -81,7 +81,9 @@ list_dbs(const struct walk *w, struct fs_names *out, struct pitr_err *err)
     bson_iter_t it, db, name;
     enum pitr_rc rc;
 
-    if (BSON_APPEND_INT32(&cmd, "listDatabases", 1) && BSON_APPEND_BOOL(&cmd, "nameOnly", true)) {
+    /* A user who may not see all databases shall get an error, not those that he may see. */
+    if (BSON_APPEND_INT32(&cmd, "listDatabases", 1) && BSON_APPEND_BOOL(&cmd, "nameOnly", true) &&
+        BSON_APPEND_BOOL(&cmd, "authorizedDatabases", false)) {
         rc = walk_command(w, "admin", &cmd, &reply, "list databases", err);
     } else {
         bson_init(&reply);
@@ -376,6 +378,7 @@ settle(struct doc_mongo *s, int64_t term, bool *settled, struct pitr_err *err)
     PITR_AUTO(conn_givep) struct conn *conn = NULL;
     const int64_t deadline = clock_mono_ms() + SETTLE_MS;
     const uint64_t read_ts = atomic_load(&s->read_ts);
+    uint_fast64_t known = atomic_load(&s->catalog_ts);
     uint64_t ts;
     int64_t now_term;
 
@@ -394,7 +397,9 @@ settle(struct doc_mongo *s, int64_t term, bool *settled, struct pitr_err *err)
                              SETTLE_MS / 1000);
         clock_sleep_ms(SETTLE_POLL_MS);
     }
-    atomic_store(&s->catalog_ts, read_ts);
+    /* Two readers may look up collections at once: never backwards. */
+    while (known < read_ts && !atomic_compare_exchange_weak(&s->catalog_ts, &known, read_ts))
+        continue;
     return PITR_OK;
 }
 
@@ -431,7 +436,7 @@ read_catalog(struct doc_mongo *s, const uint8_t *uuid, struct source_list *out,
         return read_once(s, uuid, out, err);
     for (int i = 0; i < READ_AGAIN_MAX; i++) {
         int64_t term;
-        bool settled;
+        bool settled = false;
 
         if (current_term(s, &term, err) != PITR_OK || read_once(s, uuid, out, err) != PITR_OK ||
             settle(s, term, &settled, err) != PITR_OK)

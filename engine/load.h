@@ -54,6 +54,8 @@ PITR_MUST enum pitr_rc target_open(struct target **out, struct mongo *m, struct 
 void target_free(struct target *t);
 void target_freep(struct target **t);
 const struct server_info *target_server(const struct target *t);
+/* The reply to connectionStatus with showPrivileges, the caller's to destroy. */
+PITR_MUST enum pitr_rc target_privileges(struct target *t, bson_t *reply, struct pitr_err *err);
 /* Whether load_narrow() is possible; without it, a capped collection cannot be loaded with more
  * than its limits allow. */
 bool target_can_narrow(const struct target *t);

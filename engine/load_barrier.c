@@ -1,49 +1,32 @@
+#include "base/clock.h"
 #include "engine/load_internal.h"
 
-/* How long one wait lasts, so that a request to stop is seen, and after how many it is reported. */
-enum { WAIT_MS = 1000, WAITS_BEFORE_WARNING = 30 };
+enum { POLL_MS = 5, WARNING_MS = 30000 };
 
-static void
-bson_freep(bson_t **b)
-{
-    bson_destroy(*b);
-}
-
-/* A read with majority read concern returns when what it may see includes all our writes. It looks
- * into a collection that does not exist: the answer does not matter. */
-static enum pitr_rc
-wait_once(struct target *t, struct conn *c, uint64_t ts, uint32_t *code, struct pitr_err *err)
-{
-    PITR_AUTO(bson_freep) bson_t *concern = BCON_NEW("level", BCON_UTF8("majority"));
-    bson_t *cmd;
-
-    BSON_APPEND_TIMESTAMP(concern, "afterClusterTime", (uint32_t)(ts >> 32), (uint32_t)ts);
-    cmd = BCON_NEW("find", BCON_UTF8("pitr.barrier"), "limit", BCON_INT32(1), "singleBatch",
-                   BCON_BOOL(true), "maxTimeMS", BCON_INT32(WAIT_MS), "readConcern",
-                   BCON_DOCUMENT(concern));
-    return target_simple(t, c, "admin", cmd, NULL, code, "wait for majority commit", err);
-}
-
+/* What the primary says of its majority point needs no privilege. */
 static enum pitr_rc
 wait_for_majority(struct target *t, struct conn *c, struct pitr_err *err)
 {
-    uint64_t ts = atomic_load(&t->written_ts);
-    uint32_t code;
+    const uint64_t written = atomic_load(&t->written_ts);
+    const int64_t started = clock_mono_ms();
+    bool warned = false;
+    uint64_t ts;
+    int64_t term;
 
-    for (unsigned waits = 0; ts > 0; waits++) {
-        if (job_check(t->job, err) != PITR_OK)
+    for (;;) {
+        if (job_check(t->job, err) != PITR_OK || server_majority(c, &ts, &term, err) != PITR_OK)
             return err->rc;
-        if (wait_once(t, c, ts, &code, err) == PITR_OK)
+        if (ts >= written)
             return PITR_OK;
-        if (code != CODE_MAX_TIME_EXPIRED)
-            return err->rc;
-        if (waits == WAITS_BEFORE_WARNING)
+        if (!warned && clock_mono_ms() - started >= WARNING_MS) {
+            warned = true;
             log_event(t->job->log, LOG_WARNING, "load",
                       "still waiting for a majority of %s to have what was written; are its "
                       "members running?",
                       t->server.set_name);
+        }
+        clock_sleep_ms(POLL_MS);
     }
-    return PITR_OK;
 }
 
 /* A write that changes nothing waits for the journal, and with that for all writes before it. */

@@ -64,6 +64,35 @@ load_room(struct buf *out, const struct load_coll *c, const char *option, bool *
 }
 
 bool
+load_wants_conversion(const struct load_coll *c)
+{
+    struct pitr_err ignored;
+    struct belem e;
+    bool found;
+
+    return load_is_capped(c) &&
+           options_find(&c->options, "clusteredIndex", &found, &e, &ignored) == PITR_OK && found &&
+           (e.type == BSON_DOC || belem_truthy(&e));
+}
+
+enum pitr_rc
+load_convert_command(struct buf *out, const struct load_coll *c, struct pitr_err *err)
+{
+    uint64_t size = limit_of(c, "size");
+    uint8_t len[4], raw[8];
+    size_t at;
+
+    put_le32(len, (uint32_t)strlen(c->name) + 1);
+    put_le64(raw, needs_room(c) && c->bytes > size ? c->bytes : size);
+    if (bdoc_begin(out, &at, err) != PITR_OK ||
+        bdoc_append_raw(out, BSON_STRING, "convertToCapped", len, sizeof len, err) != PITR_OK ||
+        buf_append(out, c->name, strlen(c->name) + 1, err) != PITR_OK ||
+        bdoc_append_raw(out, BSON_LONG, "size", raw, sizeof raw, err) != PITR_OK)
+        return err->rc;
+    return bdoc_end(out, at, err);
+}
+
+bool
 target_can_narrow(const struct target *t)
 {
     return t->server.major >= NARROW_MAJOR && strtol(t->server.fcv, NULL, 10) >= NARROW_MAJOR;

@@ -91,7 +91,9 @@ is_excluded(const struct load_coll *c, const struct belem *option)
     for (const char *const *name = derived; load_is_buckets(c) && *name != NULL; name++)
         if (belem_is(option, *name))
             return true;
-    for (const char *const *name = of_capped; !load_is_capped(c) && *name != NULL; name++)
+    if (load_is_capped(c) && !load_wants_conversion(c))
+        return false;
+    for (const char *const *name = of_capped; *name != NULL; name++)
         if (belem_is(option, *name))
             return true;
     return false;

@@ -31,6 +31,13 @@ PITR_MUST enum pitr_rc load_index_target(const struct load_coll *c, const char *
 PITR_MUST enum pitr_rc load_create_command(struct buf *out, const struct load_coll *c,
                                            struct pitr_err *err);
 
+/*
+ * A capped collection that is clustered too: convertToCapped makes it, create refuses it. The
+ * create command then leaves the limits out, and this one follows while the collection is empty.
+ */
+bool load_wants_conversion(const struct load_coll *c);
+PITR_MUST enum pitr_rc load_convert_command(struct buf *out, const struct load_coll *c,
+                                            struct pitr_err *err);
 /* Append the limit `option` of a capped collection that must be wider while it is loaded; *made is
  * false, and nothing is appended, if the option stands as it is. */
 PITR_MUST enum pitr_rc load_room(struct buf *out, const struct load_coll *c, const char *option,

@@ -6,7 +6,9 @@
 #include "engine/load_internal.h"
 #include "engine/load_options.h"
 
-enum { READERS = 2, PROGRESS_DOCUMENTS = 4096 };
+/* Answers of about REPLY_TARGET bytes are read in half the time of the 16 MiB that the server sends
+ * unasked: they stay in the processor's caches, and take less memory. */
+enum { READERS = 2, PROGRESS_DOCUMENTS = 4096, REPLY_TARGET = 2 << 20, BATCH_MAX = 50000 };
 
 struct check {
     const struct load_expect *expect;
@@ -56,13 +58,22 @@ tell(void *arg, const char *what)
     pthread_mutex_unlock(&f->check->lock);
 }
 
+static int32_t
+batch_size(const struct fingerprint *want)
+{
+    uint64_t average = want->documents > 0 ? want->bytes / want->documents + 1 : 1;
+    uint64_t batch = REPLY_TARGET / average + 1;
+
+    return batch > BATCH_MAX ? BATCH_MAX : (int32_t)batch;
+}
+
 static mongoc_cursor_t *
-scan(const struct target *t, mongoc_collection_t *coll)
+scan(const struct target *t, mongoc_collection_t *coll, const struct fingerprint *want)
 {
     PITR_AUTO(bson_freep) bson_t *filter = bson_new();
     PITR_AUTO(bson_freep)
-    bson_t *opts =
-        BCON_NEW("hint", "{", "$natural", BCON_INT32(1), "}", "noCursorTimeout", BCON_BOOL(true));
+    bson_t *opts = BCON_NEW("hint", "{", "$natural", BCON_INT32(1), "}", "noCursorTimeout",
+                            BCON_BOOL(true), "batchSize", BCON_INT32(batch_size(want)));
     mongoc_read_prefs_t *primary = mongoc_read_prefs_new(MONGOC_READ_PRIMARY);
     mongoc_cursor_t *cursor;
 
@@ -75,12 +86,13 @@ scan(const struct target *t, mongoc_collection_t *coll)
 
 static enum pitr_rc
 fingerprint_collection(struct target *t, struct conn *c, const struct load_coll *coll,
-                       struct fingerprint *out, struct pitr_err *err)
+                       const struct fingerprint *want, struct fingerprint *out,
+                       struct pitr_err *err)
 {
     PITR_AUTO(collection_freep)
     mongoc_collection_t *handle =
         mongoc_client_get_collection(conn_client(c), coll->db, coll->name);
-    PITR_AUTO(cursor_freep) mongoc_cursor_t *cursor = scan(t, handle);
+    PITR_AUTO(cursor_freep) mongoc_cursor_t *cursor = scan(t, handle, want);
     struct fingerprint shown = {0};
     const bson_t *doc;
     bson_error_t cause;
@@ -142,7 +154,7 @@ check_collection(struct target *t, struct conn *c, struct findings *f,
         load_index_target(f->coll, &name, err) != PITR_OK ||
         target_indexes(t, c, f->coll->db, name, &indexes, err) != PITR_OK ||
         load_compare_indexes(f->coll, &indexes, &sink, err) != PITR_OK ||
-        fingerprint_collection(t, c, f->coll, &have, err) != PITR_OK)
+        fingerprint_collection(t, c, f->coll, want, &have, err) != PITR_OK)
         return err->rc;
     compare_documents(f, &have, want);
     return PITR_OK;

@@ -47,8 +47,11 @@ prepare_state(struct state *state, const struct restore_opts *o, const struct se
 
     if (o->dump_dir != NULL)
         return state_load_dump(state, o->dump_dir, sel, err);
-    if (history_load(&h, o->repo, err) != PITR_OK ||
-        history_choose(&h, &o->moment, &choice, err) != PITR_OK ||
+    if (history_load(&h, o->repo, err) != PITR_OK)
+        return err->rc;
+    for (size_t i = 0; i < h.damaged.len; i++)
+        log_event(o->job->log, LOG_WARNING, "restore", "not used: %s", h.damaged.at[i]);
+    if (history_choose(&h, &o->moment, &choice, err) != PITR_OK ||
         state_load(state, o->repo, &h, &choice, sel, o->job, err) != PITR_OK)
         return err->rc;
     memcpy(result->snapshot, state->manifest.id, sizeof result->snapshot);
@@ -184,7 +187,7 @@ take_pre_snapshot(const struct restore_opts *o, const struct state *s, struct ta
 }
 
 /* Say in the repository that a restore is under way, so that an interrupted one is seen. A
- * repository that cannot be written (mounted read-only, say) must still restore. */
+ * repository that cannot be written (mounted read-only, or full) must still restore. */
 static enum pitr_rc
 set_marker(const struct restore_opts *o, const struct restore_result *r, struct pitr_err *err)
 {
@@ -198,7 +201,7 @@ set_marker(const struct restore_opts *o, const struct restore_result *r, struct 
     BSON_APPEND_DATE_TIME(&doc, "started", clock_wall_ms());
     rc = repo_note_write(o->repo, marker, &doc, err);
     bson_destroy(&doc);
-    if (rc == PITR_DENIED) {
+    if (rc == PITR_DENIED || rc == PITR_FULL) {
         log_event(o->job->log, LOG_WARNING, "restore", "no marker is kept: %s", err->msg);
         return PITR_OK;
     }
@@ -267,6 +270,8 @@ restore_run(const struct restore_opts *o, struct restore_result *result, struct 
         find_in_the_way(o, &sel, &state, &views, target, &result->dropped, err) != PITR_OK)
         return err->rc;
     load.target = target;
+    if (restore_check_rights(&load, &result->dropped, err) != PITR_OK)
+        return err->rc;
     if (!o->plan) {
         if (o->confirm != NULL && !o->confirm(o->confirm_arg, &result->dropped))
             return pitr_fail(err, PITR_INTERRUPTED, "not confirmed; nothing was touched");

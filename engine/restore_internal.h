@@ -33,6 +33,11 @@ void view_list_release(struct view_list *v);
 PITR_MUST enum pitr_rc view_list_make(struct view_list *out, struct state *s,
                                       const struct selection *sel, struct pitr_err *err);
 
+/* Whether the target's user may drop, create, fill and, if that is wanted, read what it has to.
+ * Fails: DB when it may not. */
+PITR_MUST enum pitr_rc restore_check_rights(const struct load_job *j,
+                                            const struct fs_names *dropped, struct pitr_err *err);
+
 /* Create, insert, index, compare, TTL, views, users. The target's namespaces in the way are gone
  * already. */
 PITR_MUST enum pitr_rc restore_load(const struct load_job *j, const struct view_list *views,

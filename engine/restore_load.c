@@ -15,15 +15,7 @@ struct load_walk {
     struct loading *loading;
     const struct load_coll *coll;
     struct load_batch *batch;
-    uint64_t documents, bytes;
 };
-
-static void
-report_progress(struct load_walk *w)
-{
-    job_advance(w->loading->job->job, w->documents, w->bytes);
-    w->documents = w->bytes = 0;
-}
 
 static enum pitr_rc
 load_document(void *arg, const uint8_t *doc, size_t len, struct pitr_err *err)
@@ -32,12 +24,7 @@ load_document(void *arg, const uint8_t *doc, size_t len, struct pitr_err *err)
 
     if (loader_add(w->loading->loader, w->coll, &w->batch, doc, len, err) != PITR_OK)
         return err->rc;
-    w->documents++;
-    w->bytes += len;
-    if (w->batch != NULL)
-        return PITR_OK;
-    report_progress(w);
-    return job_check(w->loading->job->job, err);
+    return w->batch != NULL ? PITR_OK : job_check(w->loading->job->job, err);
 }
 
 static enum pitr_rc
@@ -52,7 +39,6 @@ load_one(void *arg, struct state_coll *c, struct pitr_err *err)
         loader_discard(l->loader, &w.batch);
         return err->rc;
     }
-    report_progress(&w);
     return w.batch == NULL ? PITR_OK : loader_flush(l->loader, &w.batch, err);
 }
 

@@ -121,7 +121,8 @@ take_view(void *arg, const uint8_t *doc, size_t len, struct pitr_err *err)
         return pitr_fail(err, PITR_NOMEM, "view");
     if (!selection_takes(w->sel, source))
         return PITR_OK;
-    if (selection_target(w->sel, source, &target, err) != PITR_OK)
+    if (selection_target(w->sel, source, &target, err) != PITR_OK ||
+        selection_check_target(source, target, 0, err) != PITR_OK)
         return err->rc;
     dot = strchr(target, '.');
     if (dot == NULL)
@@ -133,6 +134,25 @@ take_view(void *arg, const uint8_t *doc, size_t len, struct pitr_err *err)
         buf_append(&set->docs, copy.data, copy.len, err) != PITR_OK)
         return err->rc;
     return fs_names_add(&w->views->names, target, err);
+}
+
+/* Renames may have given a view the name of another one, or of a collection. */
+static enum pitr_rc
+check_unique(struct view_list *v, const struct state *s, struct pitr_err *err)
+{
+    fs_names_sort(&v->names);
+    for (size_t i = 0; i < v->names.len; i++) {
+        const char *name = v->names.at[i];
+        bool taken = i > 0 && strcmp(v->names.at[i - 1], name) == 0;
+
+        for (size_t k = 0; k < s->ncolls && !taken; k++)
+            taken = strcmp(s->colls[k].visible_ns, name) == 0;
+        if (taken)
+            return pitr_fail(err, PITR_USAGE,
+                             "a view and something else would both become %s; change --rename",
+                             name);
+    }
+    return PITR_OK;
 }
 
 enum pitr_rc
@@ -148,6 +168,8 @@ view_list_make(struct view_list *out, struct state *s, const struct selection *s
             state_stream(s, &s->colls[i], take_view, &walk, err) != PITR_OK)
             return err->rc;
     }
+    if (check_unique(&v, s, err) != PITR_OK)
+        return err->rc;
     *out = v;
     v = (struct view_list){0};
     return PITR_OK;

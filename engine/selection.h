@@ -29,6 +29,10 @@ bool selection_takes(const struct selection *s, const char *ns);
 /* Name on the target; malloc'ed, the caller's. */
 PITR_MUST enum pitr_rc selection_target(const struct selection *s, const char *ns, char **out,
                                         struct pitr_err *err);
+/* Whether `target`, what a rename made of `ns`, can be a namespace that holds users' data, on any
+ * server; `prefix_len` bytes more go before the collection's name. Fails: USAGE. */
+PITR_MUST enum pitr_rc selection_check_target(const char *ns, const char *target, size_t prefix_len,
+                                              struct pitr_err *err);
 /* True if an exact restore of this selection may drop the target's namespace `ns`: it lies where
  * restored namespaces lie. */
 bool selection_covers(const struct selection *s, const char *ns);

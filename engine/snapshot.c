@@ -153,21 +153,20 @@ majority(struct run *r, struct optime *out, struct pitr_err *err)
     return server_majority(conn, &out->ts, &out->term, err);
 }
 
-/* begin before T_start, and T_start before the first look at the catalog. */
+/* begin and T_start, before the first look at the catalog. */
 static enum pitr_rc
 open_window(struct run *r, struct pitr_err *err)
 {
     if (!r->m->pitr)
         return PITR_OK;
-    if (oplog_mongo_new(&r->oplog, r->opts->mongo, err) != PITR_OK ||
-        capture_start(&r->capture,
-                      &(struct capture_opts){.repo = r->opts->repo,
-                                             .source = r->oplog,
-                                             .job = r->opts->job,
-                                             .interval_ms = r->opts->tail_interval_ms},
-                      &r->m->begin, err) != PITR_OK)
+    if (oplog_mongo_new(&r->oplog, r->opts->mongo, err) != PITR_OK)
         return err->rc;
-    return majority(r, &r->m->t_start, err);
+    return capture_start(&r->capture,
+                         &(struct capture_opts){.repo = r->opts->repo,
+                                                .source = r->oplog,
+                                                .job = r->opts->job,
+                                                .interval_ms = r->opts->tail_interval_ms},
+                         &r->m->begin, &r->m->t_start, err);
 }
 
 /* A time-series collection is excluded by its visible name, too. */
@@ -389,10 +388,15 @@ collect(struct run *r, struct pitr_err *err)
         if (exclude(r, n->db, n->name, n->uuid, &excluded, err) != PITR_OK ||
             is_superseded(r, n, &superseded, err) != PITR_OK)
             return err->rc;
-        if (excluded || superseded) {
+        if (excluded || superseded)
             coll_node_release(n);
+    }
+    /* Only now, as the above compares each with all others. */
+    for (size_t i = 0; i < r->scanned.nnodes; i++) {
+        struct coll_node *n = &r->scanned.nodes[i];
+
+        if (n->db == NULL)
             continue;
-        }
         m->colls[m->ncolls++] = *n;
         *n = (struct coll_node){0};
     }
@@ -471,8 +475,11 @@ run_all(struct run *r, struct pitr_err *err)
         read_catalog(r, err) != PITR_OK || scan(r, err) != PITR_OK)
         return err->rc;
     job_phase(r->opts->job, "finish", 0, 0);
-    if (close_window(r, err) != PITR_OK || make_durable(r, err) != PITR_OK ||
-        finish_capture(r, err) != PITR_OK)
+    if (close_window(r, err) != PITR_OK)
+        return err->rc;
+    if (r->capture != NULL)
+        capture_end_at(r->capture, &r->m->t_end);
+    if (make_durable(r, err) != PITR_OK || finish_capture(r, err) != PITR_OK)
         return err->rc;
     return publish(r, err);
 }

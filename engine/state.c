@@ -82,9 +82,10 @@ set_target(struct state_coll *c, const char *source_name, struct pitr_err *err)
     size_t prefix = is_buckets(source_name) ? sizeof buckets_prefix - 1 : 0;
     size_t len;
 
-    if (dot == NULL || dot == c->visible_ns || dot[1] == '\0')
-        return pitr_fail(err, PITR_USAGE, "rename gives \"%s\", which is no namespace",
-                         c->visible_ns);
+    if (selection_check_target(c->source_ns, c->visible_ns, prefix, err) != PITR_OK)
+        return err->rc;
+    if (dot == NULL)
+        return pitr_fail(err, PITR_CORRUPT, "\"%s\" is no namespace", c->visible_ns);
     c->load.db = strndup(c->visible_ns, (size_t)(dot - c->visible_ns));
     len = prefix + strlen(dot + 1) + 1;
     c->load.name = malloc(len);

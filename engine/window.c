@@ -88,11 +88,14 @@ load_snapshots(struct history *h, struct repo *r, const struct fs_names *ids, st
     for (size_t i = 0; i < ids->len; i++) {
         enum pitr_rc rc = manifest_read_root(r, ids->at[i], &h->snapshots[h->nsnapshots], err);
 
-        if (rc == PITR_NOTFOUND) /* removed since it was listed */
-            continue;
+        if (rc == PITR_OK)
+            h->nsnapshots++;
+        else if (rc == PITR_CORRUPT)
+            rc = fs_names_add(&h->damaged, err->msg, err);
+        else if (rc == PITR_NOTFOUND) /* removed since it was listed */
+            rc = PITR_OK;
         if (rc != PITR_OK)
             return rc;
-        h->nsnapshots++;
     }
     qsort(h->snapshots, h->nsnapshots, sizeof *h->snapshots, compare_snapshots);
     return PITR_OK;
@@ -120,6 +123,7 @@ history_release(struct history *h)
     for (size_t i = 0; i < h->nsnapshots; i++)
         manifest_release(&h->snapshots[i]);
     free(h->snapshots);
+    fs_names_release(&h->damaged);
     chain_release(&h->chain);
     free(h->windows);
     *h = (struct history){0};
@@ -267,6 +271,9 @@ gap_around(const struct history *h, uint64_t ts)
 static enum pitr_rc
 refuse_nothing(const struct history *h, const char *what, struct pitr_err *err)
 {
+    if (h->nsnapshots == 0 && h->damaged.len > 0)
+        return pitr_fail(err, PITR_CORRUPT, "%s: no snapshot can be read: %s", what,
+                         h->damaged.at[0]);
     if (h->nsnapshots == 0)
         return pitr_fail(err, PITR_GAP,
                          "%s: the repository holds no snapshot yet; take one with 'pitr snapshot'",
@@ -396,6 +403,9 @@ choose_named(const struct history *h, const char *id, struct choice *out, struct
     }
     if (found == 1 && len > 0)
         return choose_snapshot(h, at, out, err);
+    for (size_t i = 0; found == 0 && i < h->damaged.len; i++)
+        if (strncmp(h->damaged.at[i] + strlen("snapshot "), id, len) == 0)
+            return pitr_fail(err, PITR_CORRUPT, "%s", h->damaged.at[i]);
     if (h->nsnapshots == 0)
         return pitr_fail(err, PITR_NOTFOUND, "snapshot %s: the repository holds no snapshot", id);
     return pitr_fail(err, PITR_NOTFOUND, "snapshot %s: %s; the newest is %s, 'pitr list' has all",

@@ -26,6 +26,9 @@ struct window {
 struct history {
     struct manifest *snapshots; /* roots only, oldest first */
     size_t nsnapshots;
+    /* One sentence, "snapshot ID: why", for each whose manifest is damaged. They open no windows,
+     * and close none that others open: who reads a history has to tell of them. */
+    struct fs_names damaged;
     struct chain chain;
     struct window *windows; /* by timeline, then from */
     size_t nwindows;

@@ -168,6 +168,23 @@ format_reason(char out[REASON_LEN], const bson_error_t *cause)
         snprintf(out, REASON_LEN, "no reason given");
 }
 
+/* The server repeats the whole command that it refuses: its name says enough. */
+static void
+shorten_refusal(char reason[REASON_LEN])
+{
+    static const char before[] = " to execute command { ";
+    char *at = strstr(reason, before), *name;
+    size_t len;
+
+    if (at == NULL)
+        return;
+    name = at + strlen(before);
+    len = strcspn(name, ": ");
+    at += strlen(" to execute ");
+    memmove(at, name, len);
+    at[len] = '\0';
+}
+
 static enum pitr_rc
 fail_at(struct pitr_err *err, const char *address, const char *user, const bson_error_t *cause,
         const bson_t *reply, const char *what)
@@ -185,9 +202,11 @@ fail_at(struct pitr_err *err, const char *address, const char *user, const bson_
                          "authentication failed for user %s on %s: %s; check user, password and "
                          "authSource",
                          user, address, reason);
-    if (is_server_error(cause) && cause->code == UNAUTHORIZED)
+    if (is_server_error(cause) && cause->code == UNAUTHORIZED) {
+        shorten_refusal(reason);
         return pitr_fail(err, PITR_DB, "%s: %s; give user %s the role it lacks", what, reason,
                          user);
+    }
     if (is_passing(cause, reply))
         return pitr_fail(err, PITR_DB_LOST, "%s: %s", what, reason);
     return pitr_fail(err, PITR_DB, "%s: %s", what, reason);
@@ -322,6 +341,15 @@ discover(struct mongo *m, struct pitr_err *err)
     return PITR_OK;
 }
 
+static void
+read_from_primary(mongoc_uri_t *uri)
+{
+    mongoc_read_prefs_t *primary = mongoc_read_prefs_new(MONGOC_READ_PRIMARY);
+
+    mongoc_uri_set_read_prefs_t(uri, primary);
+    mongoc_read_prefs_destroy(primary);
+}
+
 static enum pitr_rc
 parse_uri(struct mongo *m, const struct mongo_opts *opts, struct pitr_err *err)
 {
@@ -347,6 +375,8 @@ parse_uri(struct mongo *m, const struct mongo_opts *opts, struct pitr_err *err)
     if (opts->socket_ms > 0 && !mongoc_uri_has_option(m->uri, MONGOC_URI_SOCKETTIMEOUTMS))
         mongoc_uri_set_option_as_int32(m->uri, MONGOC_URI_SOCKETTIMEOUTMS,
                                        (int32_t)opts->socket_ms);
+    if (opts->primary_only)
+        read_from_primary(m->uri);
     return PITR_OK;
 }
 

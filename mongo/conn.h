@@ -33,6 +33,7 @@ struct mongo_opts {
     int64_t select_ms;  /* server selection timeout unless the URI sets one; 0: 10,000 */
     int64_t
         socket_ms; /* longest wait for one answer unless the URI sets it; 0: libmongoc's 5 min */
+    bool primary_only;     /* read from the primary, whatever read preference the URI names */
     const struct log *log; /* may be NULL */
 };
 

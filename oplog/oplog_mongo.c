@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "mongo/bsonio.h"
 
 enum {
@@ -13,6 +14,8 @@ enum {
     BATCH_FIRST = 100,
     BATCH_MAX = 5000,
     ADAPT_EVERY = 64, /* entries between two looks at their size */
+    COMMIT_WAIT_MS = 60000,
+    COMMIT_POLL_MS = 5,
 };
 
 struct oplog_mongo {
@@ -138,26 +141,41 @@ mongo_next(struct oplog_source *s, const uint8_t **data, size_t *len, struct pit
     return PITR_OK;
 }
 
+/* What a member says of itself. */
+struct hello {
+    struct optime majority;
+    uint64_t written; /* last entry it has, committed or not */
+    bool is_primary;
+};
+
 static enum pitr_rc
-ask_hello(struct oplog_mongo *m, struct optime *majority, bool *is_primary, struct pitr_err *err)
+ask_hello(struct oplog_mongo *m, struct hello *out, struct pitr_err *err)
 {
     bson_t cmd = BSON_INITIALIZER, opts = BSON_INITIALIZER, reply;
     bson_error_t cause;
-    bson_iter_t it;
+    bson_iter_t it, at;
+    uint32_t secs, inc;
     bool ok;
 
+    *out = (struct hello){0};
     BSON_APPEND_INT32(&cmd, "hello", 1);
     BSON_APPEND_INT32(&opts, "serverId", (int32_t)m->server_id);
     ok = mongoc_client_command_with_opts(conn_client(m->conn), "admin", &cmd, NULL, &opts, &reply,
                                          &cause);
     if (!ok)
         conn_fail(m->conn, &cause, &reply, "hello", err);
-    else if (!hello_majority(&reply, &majority->ts, &majority->term))
+    else if (!hello_majority(&reply, &out->majority.ts, &out->majority.term))
         pitr_fail(err, PITR_DB_LOST, "hello: the server has no majority-committed optime yet");
     else
         err->rc = PITR_OK;
-    *is_primary =
+    out->is_primary =
         ok && bson_iter_init_find(&it, &reply, "isWritablePrimary") && bson_iter_as_bool(&it);
+    if (ok && bson_iter_init(&it, &reply) &&
+        bson_iter_find_descendant(&it, "lastWrite.opTime.ts", &at) &&
+        BSON_ITER_HOLDS_TIMESTAMP(&at)) {
+        bson_iter_timestamp(&at, &secs, &inc);
+        out->written = ts_make(secs, inc);
+    }
     bson_destroy(&cmd);
     bson_destroy(&opts);
     bson_destroy(&reply);
@@ -215,13 +233,14 @@ mongo_bounds(struct oplog_source *s, struct optime *oldest, struct optime *major
              struct pitr_err *err)
 {
     struct oplog_mongo *m = from_base(s);
-    bool is_primary;
+    struct hello hello;
 
     if (m->server_id == 0 && choose_server(m, err) != PITR_OK)
         return err->rc;
-    if (ask_oldest(m, oldest, err) != PITR_OK)
+    if (ask_oldest(m, oldest, err) != PITR_OK || ask_hello(m, &hello, err) != PITR_OK)
         return err->rc;
-    return ask_hello(m, majority, &is_primary, err);
+    *majority = hello.majority;
+    return PITR_OK;
 }
 
 /* Lower *begin to the earliest start among the open transactions in `cursor`. */
@@ -250,8 +269,36 @@ take_oldest_start(struct oplog_mongo *m, mongoc_cursor_t *cursor, struct optime 
     return PITR_OK;
 }
 
-/* The order matters: a transaction that starts after the majority point was taken is captured from
- * its first entry anyway, one that started before it is seen here unless it has ended. */
+/* Wait until all that the member had written when first asked is majority-committed. */
+static enum pitr_rc
+wait_for_commit(struct oplog_mongo *m, struct pitr_err *err)
+{
+    const int64_t deadline = clock_mono_ms() + COMMIT_WAIT_MS;
+    struct hello hello;
+    uint64_t written = 0;
+
+    for (;;) {
+        if (ask_hello(m, &hello, err) != PITR_OK)
+            return err->rc;
+        if (written == 0)
+            written = hello.written;
+        if (hello.majority.ts >= written)
+            return PITR_OK;
+        if (clock_mono_ms() > deadline)
+            return pitr_fail(err, PITR_DB_LOST,
+                             "oplog: what was written last is not majority-committed after %d s; "
+                             "are enough members of the replica set up?",
+                             COMMIT_WAIT_MS / 1000);
+        clock_sleep_ms(COMMIT_POLL_MS);
+    }
+}
+
+/*
+ * The order matters: a transaction that starts after the majority point was taken is captured from
+ * its first entry anyway, one that started before it is seen here unless it has ended. The table is
+ * read as it is, so its end may still be on the way to the majority: the wait sees to it that no
+ * majority point taken later lies before that end.
+ */
 static enum pitr_rc
 mongo_begin(struct oplog_source *s, struct optime *begin, struct pitr_err *err)
 {
@@ -259,15 +306,16 @@ mongo_begin(struct oplog_source *s, struct optime *begin, struct pitr_err *err)
     mongoc_collection_t *transactions;
     mongoc_cursor_t *cursor;
     bson_t *filter, opts = BSON_INITIALIZER;
-    bool is_primary;
+    struct hello hello;
     enum pitr_rc rc;
 
-    if (choose_server(m, err) != PITR_OK || ask_hello(m, begin, &is_primary, err) != PITR_OK)
+    if (choose_server(m, err) != PITR_OK || ask_hello(m, &hello, err) != PITR_OK)
         return err->rc;
+    *begin = hello.majority;
     filter = BCON_NEW("state", "{", "$in", "[", BCON_UTF8("prepared"), BCON_UTF8("inProgress"), "]",
                       "}");
     BSON_APPEND_INT32(&opts, "serverId", (int32_t)m->server_id);
-    append_read_concern(&opts, "local", is_primary ? 0 : begin->ts);
+    append_read_concern(&opts, "local", hello.is_primary ? 0 : begin->ts);
     transactions = mongoc_client_get_collection(conn_client(m->conn), "config", "transactions");
     cursor = mongoc_collection_find_with_opts(transactions, filter, &opts, NULL);
     rc = take_oldest_start(m, cursor, begin, err);
@@ -275,7 +323,7 @@ mongo_begin(struct oplog_source *s, struct optime *begin, struct pitr_err *err)
     mongoc_collection_destroy(transactions);
     bson_destroy(filter);
     bson_destroy(&opts);
-    return rc;
+    return rc == PITR_OK ? wait_for_commit(m, err) : rc;
 }
 
 static void

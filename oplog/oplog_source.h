@@ -23,7 +23,8 @@ struct oplog_source_ops {
     enum pitr_rc (*bounds)(struct oplog_source *s, struct optime *oldest, struct optime *majority,
                            struct pitr_err *err);
     /* Where a fresh capture must begin: min(majority optime X, start of the oldest transaction
-     * open after X), so that every piece of a transaction that commits later is captured. */
+     * open after X), so that every piece of a transaction that commits later is captured: later
+     * than any majority point that bounds() gives from now on. */
     enum pitr_rc (*begin)(struct oplog_source *s, struct optime *begin, struct pitr_err *err);
     void (*free)(struct oplog_source *s);
 };

@@ -48,6 +48,9 @@ PITR_MUST enum pitr_rc replay_unresolved_add(struct replay *r, const uint8_t uui
                                              struct pitr_err *err);
 void replay_unresolved_remove(struct replay *r, const uint8_t uuid[UUID_LEN]);
 
+/* The fuzzy window is over: everything it left open must be resolved. Fails: CORRUPT. */
+PITR_MUST enum pitr_rc replay_close_window(struct replay *r, struct pitr_err *err);
+
 /* CORRUPT with `what` and the entry as JSON, shortened. */
 enum pitr_rc replay_refuse(struct pitr_err *err, const struct oplog_entry *e, const char *what);
 

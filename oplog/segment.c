@@ -101,7 +101,7 @@ segment_head_encode(struct buf *out, const struct segment_info *info, int64_t cr
 
     ok = BSON_APPEND_INT64(&b, "timeline", info->timeline) &&
          record_append_optime(&b, "prev", &info->prev) &&
-         record_append_bytes(&b, "prevHash", info->prev_hash, sizeof info->prev_hash) &&
+         record_append_bytes(&b, "prev_hash", info->prev_hash, sizeof info->prev_hash) &&
          BSON_APPEND_DATE_TIME(&b, "created", created_ms);
     rc = append_record(out, &b, ok, err);
     bson_destroy(&b);
@@ -119,10 +119,10 @@ segment_foot_encode(struct buf *out, const struct segment_info *info, struct pit
          record_append_optime(&b, "last", &info->last) &&
          BSON_APPEND_INT64(&b, "entries", (int64_t)info->entries) &&
          BSON_APPEND_INT64(&b, "operations", (int64_t)info->operations) &&
-         BSON_APPEND_INT64(&b, "bytesRaw", (int64_t)info->bytes_raw) &&
-         BSON_APPEND_DATE_TIME(&b, "lastWall", info->last_wall_ms) &&
-         BSON_APPEND_DATE_TIME(&b, "sealedAt", info->sealed_ms) &&
-         record_append_bytes(&b, "lastEntry", info->last_entry, sizeof info->last_entry) &&
+         BSON_APPEND_INT64(&b, "bytes_raw", (int64_t)info->bytes_raw) &&
+         BSON_APPEND_DATE_TIME(&b, "last_wall", info->last_wall_ms) &&
+         BSON_APPEND_DATE_TIME(&b, "sealed", info->sealed_ms) &&
+         record_append_bytes(&b, "last_entry", info->last_entry, sizeof info->last_entry) &&
          record_append_bytes(&b, "hash", info->hash, sizeof info->hash);
     rc = append_record(out, &b, ok, err);
     bson_destroy(&b);
@@ -136,7 +136,7 @@ segment_head_decode(struct segment_info *info, const struct buf *head, struct pi
 
     if (record_int64(head, "timeline", &timeline, err) != PITR_OK ||
         record_optime(head, "prev", &info->prev, err) != PITR_OK ||
-        record_bytes(head, "prevHash", info->prev_hash, sizeof info->prev_hash, err) != PITR_OK)
+        record_bytes(head, "prev_hash", info->prev_hash, sizeof info->prev_hash, err) != PITR_OK)
         return err->rc;
     if (timeline < 0 || timeline > UINT32_MAX)
         return pitr_fail(err, PITR_CORRUPT, "timeline %" PRId64 " is out of range", timeline);
@@ -151,10 +151,10 @@ segment_foot_decode(struct segment_info *info, const struct buf *foot, struct pi
         record_optime(foot, "last", &info->last, err) != PITR_OK ||
         record_count(foot, "entries", &info->entries, err) != PITR_OK ||
         record_count(foot, "operations", &info->operations, err) != PITR_OK ||
-        record_count(foot, "bytesRaw", &info->bytes_raw, err) != PITR_OK ||
-        record_date(foot, "lastWall", &info->last_wall_ms, err) != PITR_OK ||
-        record_date(foot, "sealedAt", &info->sealed_ms, err) != PITR_OK ||
-        record_bytes(foot, "lastEntry", info->last_entry, sizeof info->last_entry, err) != PITR_OK)
+        record_count(foot, "bytes_raw", &info->bytes_raw, err) != PITR_OK ||
+        record_date(foot, "last_wall", &info->last_wall_ms, err) != PITR_OK ||
+        record_date(foot, "sealed", &info->sealed_ms, err) != PITR_OK ||
+        record_bytes(foot, "last_entry", info->last_entry, sizeof info->last_entry, err) != PITR_OK)
         return err->rc;
     return record_bytes(foot, "hash", info->hash, sizeof info->hash, err);
 }

@@ -73,6 +73,13 @@ tail_want(struct tail *t, uint64_t ts)
         continue;
 }
 
+void
+tail_end_at(struct tail *t, uint64_t ts)
+{
+    tail_want(t, ts);
+    atomic_store(&t->end_at, ts);
+}
+
 uint64_t
 tail_first(struct tail *t)
 {
@@ -358,12 +365,20 @@ has_reached(const struct tail *t, const struct optime *until)
            (t->state == TAIL_FOLLOW || (t->state == TAIL_CHECK && t->is_behind));
 }
 
+static bool
+is_at_end(struct tail *t)
+{
+    uint64_t end = atomic_load(&t->end_at);
+
+    return end != 0 && atomic_load(&t->durable) >= end;
+}
+
 static enum pitr_rc
 run(struct tail *t, const struct optime *until, struct pitr_err *err)
 {
     if (load_position(t, err) != PITR_OK)
         return err->rc;
-    while (!atomic_load(&t->stop) && !has_reached(t, until)) {
+    while (!atomic_load(&t->stop) && !has_reached(t, until) && !is_at_end(t)) {
         if (step(t, err) != PITR_OK && (err->rc != PITR_DB_LOST || retry(t, err) != PITR_OK))
             return err->rc;
         poll_request(t);

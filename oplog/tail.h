@@ -72,6 +72,8 @@ PITR_MUST enum pitr_rc tail_run(struct tail *t, const struct optime *until,
 void tail_stop(struct tail *t);
 /* Ask the running tailer of this process to seal what it has once it reached `ts`. */
 void tail_want(struct tail *t, uint64_t ts);
+/* The same, and tail_run() returns as soon as everything up to `ts` is durable. */
+void tail_end_at(struct tail *t, uint64_t ts);
 /* First timestamp of the unbroken capture this run goes on with or started; 0 until the source was
  * compared with it. It rises when a gap is found. */
 uint64_t tail_first(struct tail *t);

@@ -20,6 +20,7 @@ struct tail {
     struct sealer *sealer;
     atomic_bool stop;
     _Atomic uint64_t wanted, first, durable; /* see tail_want(), tail_first(), tail_durable() */
+    _Atomic uint64_t end_at;                 /* see tail_end_at(); 0: not asked */
     uint64_t requested;                      /* last request read from the file */
 
     enum tail_state state;

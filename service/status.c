@@ -51,6 +51,9 @@ judge_snapshots(struct status *s, const struct status_limits *limits, int64_t no
     const struct manifest *newest = newest_good(&s->history);
     int64_t age;
 
+    for (size_t i = 0; i < s->history.damaged.len; i++)
+        if (add_problem(s, err, "%s", s->history.damaged.at[i]) != PITR_OK)
+            return err->rc;
     for (size_t i = 0; i < s->history.nsnapshots; i++)
         if (!history_is_good(&s->history, &s->history.snapshots[i]) &&
             add_problem(s, err,

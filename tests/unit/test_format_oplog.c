@@ -75,10 +75,8 @@ setup(void **state)
 
     if (f == NULL || blob_mem_new(&f->blob, &f->err) != PITR_OK)
         return -1;
-    for (i = 0; i < REPO_ID_LEN; i++)
-        f->keys.repo_id[i] = i;
     for (i = 0; i < ID_KEY_LEN; i++)
-        f->keys.id_key[i] = (uint8_t)(REPO_ID_LEN + i);
+        f->keys.id_key[i] = i;
     *state = f;
     return 0;
 }

@@ -45,7 +45,7 @@ base(struct fixture *f, const char *db, const char *name, const uint8_t uuid[UUI
     buf_release(&indexes);
 }
 
-static char *const excluded[] = {"shop.tmp_*"};
+static char *const excluded[] = {"shop.tmp_*", "shop.weather"};
 
 static int
 setup(void **state)
@@ -56,7 +56,7 @@ setup(void **state)
                                .to = ts_make(MOMENT, 1),
                                .order = FIELD_ORDER_NUMERIC,
                                .exclude = excluded,
-                               .nexclude = 1};
+                               .nexclude = 2};
 
     *state = f;
     if (f == NULL || replay_new(&f->r, &opts, &f->err) != PITR_OK)
@@ -503,6 +503,16 @@ excluded_names_are_followed_but_not_restored(void **state)
 }
 
 static void
+buckets_are_excluded_by_the_name_users_see(void **state)
+{
+    struct fixture *f = *state;
+
+    ok(f, 30, CREATE(UUID_B, "system.buckets.weather", ""));
+    ok(f, 31, INSERT(UUID_B, "shop.system.buckets.weather", "{\"_id\":1}"));
+    assert_string_equal(catalog(f), ORDERS "\n");
+}
+
+static void
 a_rename_out_of_the_excluded_names_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -550,6 +560,7 @@ main(void)
         T(server_bookkeeping_is_not_replayed),
         T(a_change_of_feature_compatibility_version_wants_a_new_base),
         T(excluded_names_are_followed_but_not_restored),
+        T(buckets_are_excluded_by_the_name_users_see),
         T(a_rename_out_of_the_excluded_names_is_refused),
     };
 

@@ -109,6 +109,34 @@ expect_problem(struct repo *repo, uint32_t seconds, const char *begins)
 }
 
 static void
+a_damaged_manifest_is_a_problem_and_hides_no_other_snapshot(void **state)
+{
+    PITR_AUTO(repo_freep) struct repo *repo = make_repo(state);
+    PITR_AUTO(str_freep) char *path = NULL;
+    struct moment m = {.kind = MOMENT_LAST_SNAPSHOT};
+    struct choice choice;
+    struct status s;
+    struct pitr_err err;
+
+    publish(repo, "20231114T221330Z-000000", 0);
+    publish(repo, "20231114T221331Z-000000", 0);
+    assert_int_equal(
+        fs_join(&path, repo_path(repo), "snapshots/20231114T221331Z-000000.manifest", &err),
+        PITR_OK);
+    assert_int_equal(fs_write_file(path, "rot", 3, true, &err), PITR_OK);
+
+    expect_problem(repo, 0, "snapshot 20231114T221331Z-000000: ");
+    read_at(&s, repo, 0);
+    assert_int_equal(s.history.nsnapshots, 1);
+    assert_int_equal(history_choose(&s.history, &m, &choice, &err), PITR_OK);
+    assert_string_equal(s.history.snapshots[choice.snapshot].id, "20231114T221330Z-000000");
+    m = (struct moment){.kind = MOMENT_SNAPSHOT, .id = "20231114T221331Z"};
+    assert_int_equal(history_choose(&s.history, &m, &choice, &err), PITR_CORRUPT);
+    assert_non_null(strstr(err.msg, "snapshot 20231114T221331Z-000000: "));
+    status_release(&s);
+}
+
+static void
 an_empty_repository_is_unhealthy(void **state)
 {
     PITR_AUTO(repo_freep) struct repo *repo = make_repo(state);
@@ -272,6 +300,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        IN_A_FOLDER(a_damaged_manifest_is_a_problem_and_hides_no_other_snapshot),
         IN_A_FOLDER(an_empty_repository_is_unhealthy),
         IN_A_FOLDER(a_fresh_snapshot_with_fresh_capture_is_healthy),
         IN_A_FOLDER(a_server_ahead_of_us_makes_no_negative_rpo),
