@@ -13,8 +13,7 @@ struct arena_block;
 /* A zeroed struct arena is empty and valid. Not thread-safe. */
 struct arena {
     struct arena_block *blocks;
-    size_t left;  /* bytes free in the newest block */
-    size_t total; /* bytes taken from the system */
+    size_t left; /* bytes free in the newest block */
 };
 
 /* 8-byte aligned, not cleared. Fails: NOMEM. */

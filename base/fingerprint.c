@@ -23,14 +23,6 @@ fingerprint_add(struct fingerprint *f, const uint8_t *doc, size_t len)
     return h.low64;
 }
 
-void
-fingerprint_merge(struct fingerprint *f, const struct fingerprint *other)
-{
-    add128(f, other->lo, other->hi);
-    f->documents += other->documents;
-    f->bytes += other->bytes;
-}
-
 bool
 fingerprint_equal(const struct fingerprint *a, const struct fingerprint *b)
 {

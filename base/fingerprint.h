@@ -21,7 +21,6 @@ struct fingerprint {
 
 /* Add one document; returns the low 64 bits of its hash (for the chunker). */
 uint64_t fingerprint_add(struct fingerprint *f, const uint8_t *doc, size_t len);
-void fingerprint_merge(struct fingerprint *f, const struct fingerprint *other);
 bool fingerprint_equal(const struct fingerprint *a, const struct fingerprint *b);
 /* 32 hexadecimal digits, most significant first. */
 void fingerprint_format(char out[FINGERPRINT_TEXT_LEN], const struct fingerprint *f);

@@ -107,12 +107,6 @@ chunker_next(struct chunker *c, size_t doc_len, uint64_t doc_hash)
     return CUT_AFTER;
 }
 
-void
-chunker_reset(struct chunker *c)
-{
-    c->fill = 0;
-}
-
 /* First position in (from, to] where the gear hash of the bytes before it falls below `limit`; *h
  * goes on from one call to the next. `to` + 1 if there is none. */
 static size_t

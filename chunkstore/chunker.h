@@ -57,9 +57,6 @@ void chunker_init(struct chunker *c, const struct chunker_params *params, uint64
  * starts a new chunk; after CUT_ALONE the chunker is where it was. */
 enum chunker_cut chunker_next(struct chunker *c, size_t doc_len, uint64_t doc_hash);
 
-/* The stream of the collection ended, or the caller closed the chunk: start a new one. */
-void chunker_reset(struct chunker *c);
-
 /* Length of the first piece of data[0..len), at most `max`, cut by content; `len` when the rest is
  * one piece. The pieces of a document never depend on anything outside it. */
 size_t chunker_split(const struct chunker_params *params, uint64_t key, const uint8_t *data,

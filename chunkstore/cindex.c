@@ -485,7 +485,8 @@ cindex_put_pack(struct cindex *x, const struct pack_id *pack, uint64_t size,
             return err->rc;
     }
     /* A full disk leaves the old tree intact; anything else makes the pages suspect. */
-    x->broken = rc != ENOSPC && rc != ENOMEM;
+    if (rc != ENOSPC && rc != ENOMEM)
+        x->broken = true;
     return lmdb_fail(err, rc, "enter a pack");
 }
 

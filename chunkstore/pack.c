@@ -357,18 +357,6 @@ pack_reader_freep(struct pack_reader **r)
     *r = NULL;
 }
 
-const struct pack_id *
-pack_reader_id(const struct pack_reader *r)
-{
-    return &r->id;
-}
-
-uint64_t
-pack_reader_size(const struct pack_reader *r)
-{
-    return r->size;
-}
-
 const struct pack_entry *
 pack_reader_entries(const struct pack_reader *r, size_t *count)
 {

@@ -72,8 +72,6 @@ PITR_MUST enum pitr_rc pack_reader_open(struct pack_reader **out, struct blob *b
                                         struct pitr_err *err);
 void pack_reader_free(struct pack_reader *r);
 void pack_reader_freep(struct pack_reader **r);
-const struct pack_id *pack_reader_id(const struct pack_reader *r);
-uint64_t pack_reader_size(const struct pack_reader *r);
 const struct pack_entry *pack_reader_entries(const struct pack_reader *r, size_t *count);
 
 /*

@@ -67,7 +67,8 @@ opts_text(const struct opts *o, enum opt_id id)
     return v->at != NULL && v->len > 0 ? v->at[v->len - 1] : NULL;
 }
 
-const char *
+/* As it is typed: "index rebuild". */
+static const char *
 command_name(enum command_id id)
 {
     return command_table(id)->name;

@@ -88,8 +88,6 @@ void opts_release(struct opts *o);
 bool opts_has(const struct opts *o, enum opt_id id);
 const char *opts_text(const struct opts *o, enum opt_id id); /* NULL when not given */
 
-const char *command_name(enum command_id id); /* "index rebuild" */
-
 void opts_help_overview(struct text *out);
 /* `command` is a command's whole name, or the first word of one. Fails: USAGE (no such command). */
 PITR_MUST enum pitr_rc opts_help(struct text *out, const char *command, struct pitr_err *err);

@@ -33,6 +33,7 @@ void
 base_cursor_freep(struct base_cursor **c)
 {
     base_cursor_free(*c);
+    *c = NULL;
 }
 
 enum pitr_rc

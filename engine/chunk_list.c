@@ -49,6 +49,7 @@ void
 list_writer_freep(struct list_writer **lw)
 {
     list_writer_free(*lw);
+    *lw = NULL;
 }
 
 static enum pitr_rc

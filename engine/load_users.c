@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "engine/load_internal.h"
+#include "mongo/cleanup.h"
 
 /*
  * Users and roles cannot be written like documents: the server checks them, and the connection
@@ -10,24 +11,6 @@
  */
 #define USERS_TEMP "pitr.tmp.users"
 #define ROLES_TEMP "pitr.tmp.roles"
-
-static void
-bson_freep(bson_t **b)
-{
-    bson_destroy(*b);
-}
-
-static void
-cursor_freep(mongoc_cursor_t **cursor)
-{
-    mongoc_cursor_destroy(*cursor);
-}
-
-static void
-collection_freep(mongoc_collection_t **coll)
-{
-    mongoc_collection_destroy(*coll);
-}
 
 static enum pitr_rc
 next_doc(const struct buf *docs, size_t *at, const uint8_t **doc, size_t *len, struct pitr_err *err)

@@ -5,6 +5,7 @@
 #include "engine/load_compare.h"
 #include "engine/load_internal.h"
 #include "engine/load_options.h"
+#include "mongo/cleanup.h"
 
 /* Answers of about REPLY_TARGET bytes are read in half the time of the 16 MiB that the server sends
  * unasked: they stay in the processor's caches, and take less memory. */
@@ -24,24 +25,6 @@ struct findings {
     struct check *check;
     const struct load_coll *coll;
 };
-
-static void
-cursor_freep(mongoc_cursor_t **cursor)
-{
-    mongoc_cursor_destroy(*cursor);
-}
-
-static void
-collection_freep(mongoc_collection_t **coll)
-{
-    mongoc_collection_destroy(*coll);
-}
-
-static void
-bson_freep(bson_t **b)
-{
-    bson_destroy(*b);
-}
 
 static void
 tell(void *arg, const char *what)

@@ -237,8 +237,7 @@ scan_once(struct lane *l, const struct source_coll *coll, struct coll_node *node
     struct pitr_err drained;
     enum pitr_rc rc;
 
-    list_writer_free(l->list);
-    l->list = NULL;
+    list_writer_freep(&l->list);
     if (list_writer_new(&l->list, opts->writer, l->sealer, err) != PITR_OK)
         return err->rc;
     chunker_init(&l->chunker, &CHUNKER_DEFAULTS, opts->keys->cut_key);

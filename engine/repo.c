@@ -271,6 +271,7 @@ void
 repo_freep(struct repo **r)
 {
     repo_free(*r);
+    *r = NULL;
 }
 
 const char *

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "engine/dumpdir.h"
+#include "engine/load_options.h"
 #include "engine/state_internal.h"
 
 /* 5.0 binaries order the new fields of `$v: 1` updates differently from 4.4. */
@@ -138,6 +139,87 @@ select_manifest(struct state *s, const struct selection *sel, struct pitr_err *e
     return PITR_OK;
 }
 
+/* Names of time-series collections, "db.name", out of a system.views. */
+static enum pitr_rc
+note_series(void *arg, const uint8_t *doc, size_t len, struct pitr_err *err)
+{
+    PITR_AUTO(str_freep) char *name = NULL;
+    struct belem id, on;
+    const char *text;
+    size_t text_len;
+    bool found, has_on;
+
+    if (bson_find(doc, len, "_id", &found, &id, err) != PITR_OK ||
+        bson_find(doc, len, "viewOn", &has_on, &on, err) != PITR_OK)
+        return err->rc;
+    if (!found || !has_on || !belem_string(&on, &text, &text_len) ||
+        strncmp(text, BUCKETS_PREFIX, strlen(BUCKETS_PREFIX)) != 0 ||
+        !belem_string(&id, &text, &text_len))
+        return PITR_OK;
+    name = strndup(text, text_len);
+    if (name == NULL)
+        return pitr_fail(err, PITR_NOMEM, "view");
+    return fs_names_add(arg, name, err);
+}
+
+static enum pitr_rc
+count_document(void *arg, const uint8_t *doc, size_t len, struct pitr_err *err)
+{
+    (void)doc;
+    (void)len;
+    (void)err;
+    ++*(uint64_t *)arg;
+    return PITR_OK;
+}
+
+static bool
+is_among(const struct fs_names *names, const char *name)
+{
+    for (size_t i = 0; i < names->len; i++)
+        if (strcmp(names->at[i], name) == 0)
+            return true;
+    return false;
+}
+
+/*
+ * Creating a time-series collection under a name that an ordinary one gets at the same time fails,
+ * and leaves empty buckets that nothing shows. They are left out: with them in place, a server
+ * takes inserts into the ordinary collection for measurements.
+ */
+static enum pitr_rc
+leave_out_leftovers(struct state *s, struct job *job, struct pitr_err *err)
+{
+    PITR_AUTO(fs_names_release) struct fs_names series = {0};
+    size_t keep = 0;
+
+    for (size_t i = 0; i < s->ncolls; i++)
+        if (s->colls[i].kind == STATE_VIEWS &&
+            state_stream(s, &s->colls[i], note_series, &series, err) != PITR_OK)
+            return err->rc;
+    for (size_t i = 0; i < s->ncolls; i++) {
+        struct state_coll c = s->colls[i];
+        uint64_t documents = 1;
+
+        if (load_is_buckets(&c.load) && !is_among(&series, c.source_ns)) {
+            documents = 0;
+            if (state_stream(s, &c, count_document, &documents, err) != PITR_OK)
+                return err->rc;
+        }
+        if (documents != 0) {
+            s->colls[i] = s->colls[keep];
+            s->colls[keep++] = c;
+        } else {
+            log_event(
+                job->log, LOG_INFO, "restore",
+                "the empty buckets of %s belong to no time-series collection and are left out",
+                c.source_ns);
+        }
+    }
+    while (s->ncolls > keep)
+        state_coll_release(&s->colls[--s->ncolls]);
+    return PITR_OK;
+}
+
 enum pitr_rc
 state_load(struct state *out, struct repo *repo, const struct history *h,
            const struct choice *choice, const struct selection *sel, struct job *job,
@@ -156,6 +238,8 @@ state_load(struct state *out, struct repo *repo, const struct history *h,
     } else if (select_manifest(s, sel, err) != PITR_OK) {
         return err->rc;
     }
+    if (leave_out_leftovers(s, job, err) != PITR_OK)
+        return err->rc;
     return state_sort(s, err);
 }
 

@@ -8,33 +8,10 @@
 #include "engine/load_internal.h"
 #include "engine/load_options.h"
 #include "mongo/bsonedit.h"
+#include "mongo/cleanup.h"
 
 /* More connections than this insert no faster into one mongod (bench/results has the numbers). */
 enum { DEFAULT_CONNECTIONS = 4 };
-
-static void
-bson_freep(bson_t **b)
-{
-    bson_destroy(*b);
-}
-
-static void
-cursor_freep(mongoc_cursor_t **cursor)
-{
-    mongoc_cursor_destroy(*cursor);
-}
-
-static void
-database_freep(mongoc_database_t **db)
-{
-    mongoc_database_destroy(*db);
-}
-
-static void
-collection_freep(mongoc_collection_t **coll)
-{
-    mongoc_collection_destroy(*coll);
-}
 
 enum pitr_rc
 target_open(struct target **out, struct mongo *m, struct job *job, unsigned connections,
@@ -216,17 +193,24 @@ is_empty(struct target *t, struct conn *c, const char *db, const char *name, boo
     return PITR_OK;
 }
 
-/* Buckets whose time-series collection is listed as well are that collection. */
+/* Buckets whose time-series collection is listed as well are that collection. An ordinary
+ * collection of that name is not: the buckets are then what is left of a creation that failed. */
 static bool
-is_listed(const struct fs_names *names, const char *db, const char *visible)
+is_shown(const struct fs_names *series, const char *buckets)
 {
-    size_t db_len = strlen(db);
-
-    for (size_t i = 0; i < names->len; i++)
-        if (strncmp(names->at[i], db, db_len) == 0 && names->at[i][db_len] == '.' &&
-            strcmp(names->at[i] + db_len + 1, visible) == 0)
+    for (size_t i = 0; i < series->len; i++)
+        if (strcmp(series->at[i], buckets + strlen(BUCKETS_PREFIX)) == 0)
             return true;
     return false;
+}
+
+static bool
+is_series(const bson_t *entry)
+{
+    bson_iter_t it;
+
+    return bson_iter_init_find(&it, entry, "type") && BSON_ITER_HOLDS_UTF8(&it) &&
+           strcmp(bson_iter_utf8(&it, NULL), "timeseries") == 0;
 }
 
 static enum pitr_rc
@@ -239,6 +223,7 @@ list_database(struct target *t, struct conn *c, const char *db, struct fs_names 
     PITR_AUTO(cursor_freep)
     mongoc_cursor_t *cursor = mongoc_database_find_collections_with_opts(handle, opts);
     PITR_AUTO(fs_names_release) struct fs_names buckets = {0};
+    PITR_AUTO(fs_names_release) struct fs_names series = {0};
     const bson_t *doc;
     bson_iter_t it;
     bson_error_t cause;
@@ -254,6 +239,8 @@ list_database(struct target *t, struct conn *c, const char *db, struct fs_names 
             continue;
         if (strcmp(name, "system.js") == 0 && is_empty(t, c, db, name, &empty, err) != PITR_OK)
             return err->rc;
+        if (is_series(doc) && fs_names_add(&series, name, err) != PITR_OK)
+            return err->rc;
         is_buckets = strncmp(name, BUCKETS_PREFIX, strlen(BUCKETS_PREFIX)) == 0;
         if (!empty && (is_buckets ? fs_names_add(&buckets, name, err)
                                   : add_namespace(out, db, name, err)) != PITR_OK)
@@ -262,7 +249,7 @@ list_database(struct target *t, struct conn *c, const char *db, struct fs_names 
     if (mongoc_cursor_error(cursor, &cause))
         return conn_fail(c, &cause, NULL, "list collections of the target", err);
     for (size_t i = 0; i < buckets.len; i++) {
-        if (!is_listed(out, db, buckets.at[i] + strlen(BUCKETS_PREFIX)) &&
+        if (!is_shown(&series, buckets.at[i]) &&
             add_namespace(out, db, buckets.at[i], err) != PITR_OK)
             return err->rc;
     }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mongo/cleanup.h"
+
 enum {
     SELECT_MS = 10000,
     DISCOVER_MS = 3000,
@@ -27,19 +29,6 @@ struct conn {
     struct mongo *m;
     mongoc_client_t *client;
 };
-
-static void
-uri_freep(mongoc_uri_t **uri)
-{
-    mongoc_uri_destroy(*uri);
-}
-
-static void
-client_freep(mongoc_client_t **client)
-{
-    if (*client != NULL)
-        mongoc_client_destroy(*client);
-}
 
 void
 mongo_init(void)
@@ -210,12 +199,6 @@ fail_at(struct pitr_err *err, const char *address, const char *user, const bson_
     if (is_passing(cause, reply))
         return pitr_fail(err, PITR_DB_LOST, "%s: %s", what, reason);
     return pitr_fail(err, PITR_DB, "%s: %s", what, reason);
-}
-
-enum pitr_rc
-mongo_fail(struct pitr_err *err, const bson_error_t *cause, const bson_t *reply, const char *what)
-{
-    return fail_at(err, "the server", "of the URI", cause, reply, what);
 }
 
 static enum pitr_rc

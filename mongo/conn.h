@@ -57,10 +57,8 @@ mongoc_client_t *conn_client(struct conn *c);
 
 /* Turn a failure of libmongoc into ours; `reply` (may be NULL) is searched for labels. `what` names
  * the operation ("find shop.orders"). Returns err->rc: DB_LOST for what a retry can cure, DB
- * otherwise. The message is one line. */
-enum pitr_rc mongo_fail(struct pitr_err *err, const bson_error_t *cause, const bson_t *reply,
-                        const char *what);
-/* The same, naming the URI, or the user, where that is what the reader has to look at. */
+ * otherwise. The message is one line, and names the URI, or the user, where that is what the reader
+ * has to look at. */
 enum pitr_rc conn_fail(struct conn *c, const bson_error_t *cause, const bson_t *reply,
                        const char *what, struct pitr_err *err);
 

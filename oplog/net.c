@@ -86,18 +86,13 @@ void
 net_freep(struct net **n)
 {
     net_free(*n);
+    *n = NULL;
 }
 
 bool
 net_is_empty(const struct net *n)
 {
     return n->used == 0;
-}
-
-size_t
-net_memory(const struct net *n)
-{
-    return n->arena.total + n->nslots * sizeof *n->slots;
 }
 
 /* Canonical _id of the document or key `doc` into `key`, for messages too. */

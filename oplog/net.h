@@ -47,7 +47,6 @@ PITR_MUST enum pitr_rc net_delete(struct net *n, const uint8_t *key, size_t key_
                                   enum op_mode mode, struct pitr_err *err);
 
 bool net_is_empty(const struct net *n);
-size_t net_memory(const struct net *n); /* bytes held */
 
 enum net_verdict {
     NET_KEEP,    /* the base's document stands */

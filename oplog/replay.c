@@ -39,6 +39,7 @@ static void
 coll_freep(struct replay_coll **c)
 {
     coll_free(*c);
+    *c = NULL;
 }
 
 void
@@ -59,6 +60,7 @@ void
 replay_freep(struct replay **r)
 {
     replay_free(*r);
+    *r = NULL;
 }
 
 /* UUIDs are random: any eight of their bytes are a hash. */

@@ -81,12 +81,6 @@ tail_end_at(struct tail *t, uint64_t ts)
 }
 
 uint64_t
-tail_first(struct tail *t)
-{
-    return atomic_load(&t->first);
-}
-
-uint64_t
 tail_durable(struct tail *t)
 {
     return atomic_load(&t->durable);
@@ -121,7 +115,6 @@ load_position(struct tail *t, struct pitr_err *err)
     if (segment_reader_open(&r, t->opts.blob, t->opts.keys, name, &t->prev, err) != PITR_OK)
         return err->rc;
     t->timeline = head->timeline;
-    t->span_first = head->first;
     t->has_prev = true;
     t->has_pos = true;
     t->pos = t->prev.last;
@@ -405,7 +398,6 @@ start_over(struct tail *t, struct tail_result *result)
     t->attempt = 0;
     t->quiet_ms = now;
     t->window_ms = now + WINDOW_FIRST_MS;
-    atomic_store(&t->first, 0);
     atomic_store(&t->durable, 0);
 }
 

@@ -21,7 +21,7 @@
  * errors of the repository, end the run.
  *
  * One tailer per repository: the caller holds the repository's tail lock. A tailer belongs to one
- * thread; tail_stop(), tail_want(), tail_first() and tail_durable() may be called from any.
+ * thread; tail_stop(), tail_want() and tail_durable() may be called from any.
  */
 #ifndef PITR_OPLOG_TAIL_H
 #define PITR_OPLOG_TAIL_H
@@ -74,10 +74,8 @@ void tail_stop(struct tail *t);
 void tail_want(struct tail *t, uint64_t ts);
 /* The same, and tail_run() returns as soon as everything up to `ts` is durable. */
 void tail_end_at(struct tail *t, uint64_t ts);
-/* First timestamp of the unbroken capture this run goes on with or started; 0 until the source was
- * compared with it. It rises when a gap is found. */
-uint64_t tail_first(struct tail *t);
-/* Timestamp up to which that capture is durable; 0 until the source was compared with it. */
+/* Timestamp up to which the unbroken capture that this run goes on with, or started, is durable; 0
+ * until the source was compared with it. */
 uint64_t tail_durable(struct tail *t);
 
 /* Ask the tailer of another process, through its request file, to seal once it reached `ts`. It

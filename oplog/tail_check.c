@@ -41,7 +41,6 @@ confirm(struct tail *t)
     if (t->result->timeline == 0 && t->has_prev)
         atomic_store(&t->durable, t->prev.last.ts);
     t->result->timeline = t->timeline;
-    atomic_store(&t->first, t->span_first);
 }
 
 static void
@@ -53,11 +52,9 @@ follow(struct tail *t)
 
 /* Begin a new span with this entry: a first chain, or what follows a gap. */
 static enum pitr_rc
-start_span(struct tail *t, const uint8_t *data, size_t len, const struct oplog_stamp *stamp,
-           struct pitr_err *err)
+start_span(struct tail *t, const uint8_t *data, size_t len, struct pitr_err *err)
 {
     t->has_prev = false;
-    t->span_first = stamp->ts;
     if (tail_take(t, data, len, err) != PITR_OK)
         return err->rc;
     follow(t);
@@ -99,7 +96,7 @@ lost_entries(struct tail *t, const uint8_t *data, size_t len, const struct oplog
         reason);
     if (record_gap(t, &before, reason, err) != PITR_OK)
         return err->rc;
-    return start_span(t, data, len, stamp, err);
+    return start_span(t, data, len, err);
 }
 
 static enum pitr_rc
@@ -253,7 +250,7 @@ tail_check(struct tail *t, struct pitr_err *err)
         if (!t->from_oldest && stamp.ts > t->begin)
             log_event(t->opts.log, LOG_WARNING, "tail",
                       "the oplog does not reach back to the oldest open transaction");
-        return start_span(t, data, len, &stamp, err);
+        return start_span(t, data, len, err);
     }
     if (stamp.ts > t->pos.ts)
         return position_missing(t, data, len, &stamp, err);

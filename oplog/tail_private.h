@@ -19,9 +19,9 @@ struct tail {
     struct tail_opts opts;
     struct sealer *sealer;
     atomic_bool stop;
-    _Atomic uint64_t wanted, first, durable; /* see tail_want(), tail_first(), tail_durable() */
-    _Atomic uint64_t end_at;                 /* see tail_end_at(); 0: not asked */
-    uint64_t requested;                      /* last request read from the file */
+    _Atomic uint64_t wanted, durable; /* see tail_want(), tail_durable() */
+    _Atomic uint64_t end_at;          /* see tail_end_at(); 0: not asked */
+    uint64_t requested;               /* last request read from the file */
 
     enum tail_state state;
     uint32_t timeline;
@@ -30,7 +30,6 @@ struct tail {
     bool from_oldest;                 /* start it at the oldest entry, not at begin() */
     struct optime pos;                /* last entry taken, published or in `writer` */
     uint8_t pos_hash[ENTRY_HASH_LEN]; /* its entry_hash() */
-    uint64_t span_first;              /* first entry of the unbroken capture */
     uint64_t begin;                   /* where a chain that is being started should begin */
     bool is_behind;                   /* the source ends before pos, but is of the same history */
 

@@ -31,6 +31,7 @@ void
 txn_chain_freep(struct txn_chain **c)
 {
     txn_chain_free(*c);
+    *c = NULL;
 }
 
 void

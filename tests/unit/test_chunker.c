@@ -71,18 +71,6 @@ a_document_of_exactly_max_is_a_chunk(void **state)
     assert_int_equal(chunker_next(&c, small.max, 7), CUT_AFTER);
 }
 
-static void
-reset_forgets_the_open_chunk(void **state)
-{
-    struct chunker c;
-
-    (void)state;
-    chunker_init(&c, &small, 1);
-    assert_int_equal(chunker_next(&c, 900, 7), CUT_NONE);
-    chunker_reset(&c);
-    assert_int_equal(chunker_next(&c, small.max - 1, 8) == CUT_BEFORE, false);
-}
-
 /* Pins the format's "same content, same chunks" across machines and releases: a change here loses
  * deduplication against every existing repository. */
 static void
@@ -194,7 +182,6 @@ main(void)
         cmocka_unit_test(a_document_that_does_not_fit_starts_the_next_chunk),
         cmocka_unit_test(a_document_longer_than_max_is_alone),
         cmocka_unit_test(a_document_of_exactly_max_is_a_chunk),
-        cmocka_unit_test(reset_forgets_the_open_chunk),
         cmocka_unit_test(known_documents_are_cut_where_they_always_were),
         cmocka_unit_test(pieces_of_known_bytes_end_where_they_always_did),
         cmocka_unit_test(keys_decide_where_cuts_fall),

@@ -61,12 +61,22 @@ def catalog(client):
     for database in sorted(client.list_database_names()):
         if database in NOT_USER:
             continue
-        for info in client[database].list_collections():
+        infos = list(client[database].list_collections())
+        series = {i["name"] for i in infos if i["type"] == "timeseries"}
+        for info in infos:
             name = info["name"]
+            if is_leftover(client[database], name, series):
+                continue
             # Views are compared by their definition; system.profile is not replicated.
             if name in ("system.views", "system.profile"):
                 continue
             yield database, name, info["type"], info["options"]
+
+
+def is_leftover(db, name, series):
+    """Empty buckets that no time-series collection shows: its creation failed."""
+    return (name.startswith("system.buckets.") and name[len("system.buckets."):] not in series
+            and db[name].find_one() is None)
 
 
 def indexes_of(client, database, name):
