@@ -95,6 +95,10 @@ def test_it_outlives_a_restart_of_the_server(target, tmp_path, how):
         pitr = Pitr(tmp_path / "repo", source.uri).init()
         pitr.ok("snapshot")
         with pitr.tail("--interval", "1") as tail:
+            # A server that is not there when a tailer starts is another story.
+            coll.insert_one({"_id": "under way"})
+            now = source.now()
+            wait_for(lambda: restorable_until(pitr) >= (now.time, now.inc), 60, "the tailer")
             for i in range(1, 4):
                 coll.insert_one({"_id": i})
                 source.restart(source.nodes[0], how)
