@@ -4,11 +4,14 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "engine/doc_mongo.h"
+#include "mongo/bsonedit.h"
 #include "mongo/bsonio.h"
 
 /* How long the catalog may take to become majority-committed, and how often it may have to be read
  * again because of elections or renames, before that is an error. */
 enum { SETTLE_MS = 60000, SETTLE_POLL_MS = 5, READ_AGAIN_MAX = 10 };
+
+#define BUCKETS_PREFIX "system.buckets."
 
 /* One walk through the catalog. */
 struct walk {
@@ -172,29 +175,87 @@ collect_indexes(const bson_t *reply, const char *what, struct buf *out, struct p
 
 /* NOTFOUND: no collection of that name any more. */
 static enum pitr_rc
-read_indexes(const struct walk *w, struct source_coll *c, struct pitr_err *err)
+list_indexes(const struct walk *w, const char *db, const char *name, bool with_builds,
+             struct buf *out, struct pitr_err *err)
 {
     char what[512];
     bson_t cmd = BSON_INITIALIZER, cursor, reply;
     enum pitr_rc rc;
     bool ok;
 
-    snprintf(what, sizeof what, "list indexes of %s.%s", c->db, c->name);
-    ok = BSON_APPEND_UTF8(&cmd, "listIndexes", c->name) &&
+    snprintf(what, sizeof what, "list indexes of %s.%s", db, name);
+    ok = BSON_APPEND_UTF8(&cmd, "listIndexes", name) &&
          BSON_APPEND_DOCUMENT_BEGIN(&cmd, "cursor", &cursor) &&
          bson_append_document_end(&cmd, &cursor) &&
-         BSON_APPEND_BOOL(&cmd, "includeBuildUUIDs", true);
+         (!with_builds || BSON_APPEND_BOOL(&cmd, "includeBuildUUIDs", true));
     if (ok) {
-        rc = walk_command(w, c->db, &cmd, &reply, what, err);
+        rc = walk_command(w, db, &cmd, &reply, what, err);
     } else {
         bson_init(&reply);
         rc = pitr_fail(err, PITR_NOMEM, "%s", what);
     }
     if (rc == PITR_OK)
-        rc = collect_indexes(&reply, what, &c->indexes, err);
+        rc = collect_indexes(&reply, what, out, err);
     bson_destroy(&reply);
     bson_destroy(&cmd);
     return rc;
+}
+
+/* Append to `out` the specs of `all` whose names are in `finished`. */
+static enum pitr_rc
+keep_finished(struct buf *out, const struct buf *all, const struct buf *finished,
+              struct pitr_err *err)
+{
+    struct biter it;
+    struct belem spec, name, other;
+    const char *text;
+    size_t len;
+    bool found;
+
+    if (bdoc_empty(out, err) != PITR_OK || biter_init(&it, all->data, all->len, err) != PITR_OK)
+        return err->rc;
+    for (;;) {
+        if (biter_next(&it, &spec, err) != PITR_OK)
+            return err->rc;
+        if (spec.type == BSON_EOD)
+            return PITR_OK;
+        if (bson_find(spec.value, spec.value_len, "name", &found, &name, err) != PITR_OK)
+            return err->rc;
+        if (!found || !belem_string(&name, &text, &len))
+            continue;
+        if (bindex_find(finished, text, len, &found, &other, err) != PITR_OK ||
+            (found && bindex_put(out, spec.value, spec.value_len, err) != PITR_OK))
+            return err->rc;
+    }
+}
+
+/*
+ * While an index of a time-series collection is built, the server cannot say of the buckets which
+ * of their indexes are finished: it fails over its own answer. Of the collection that users see it
+ * can, but tells it in their terms. So the names come from there, and the specs, unfinished ones
+ * among them, from the buckets.
+ */
+static enum pitr_rc
+read_bucket_indexes(const struct walk *w, struct source_coll *c, struct pitr_err *err)
+{
+    PITR_AUTO(buf_release) struct buf finished = {0};
+    PITR_AUTO(buf_release) struct buf all = {0};
+
+    if (list_indexes(w, c->db, c->name + strlen(BUCKETS_PREFIX), true, &finished, err) != PITR_OK ||
+        list_indexes(w, c->db, c->name, false, &all, err) != PITR_OK)
+        return err->rc;
+    return keep_finished(&c->indexes, &all, &finished, err);
+}
+
+/* NOTFOUND: no collection of that name any more. */
+static enum pitr_rc
+read_indexes(const struct walk *w, struct source_coll *c, struct pitr_err *err)
+{
+    const bool is_buckets = strncmp(c->name, BUCKETS_PREFIX, strlen(BUCKETS_PREFIX)) == 0;
+
+    if (list_indexes(w, c->db, c->name, true, &c->indexes, err) == PITR_OK)
+        return PITR_OK;
+    return is_buckets && err->rc == PITR_DB ? read_bucket_indexes(w, c, err) : err->rc;
 }
 
 /* Size and count as the server remembers them. They only steer progress and batch sizes, so not
@@ -495,4 +556,94 @@ doc_mongo_confirm(struct doc_source *base, const struct source_coll *coll, struc
     if (rc == PITR_OK && !same)
         rc = pitr_fail(err, PITR_NOTFOUND, "%s.%s was renamed or dropped", coll->db, coll->name);
     return rc;
+}
+
+static bool
+is_of_type(const bson_t *entry, const char *type)
+{
+    bson_iter_t it;
+
+    return bson_iter_init_find(&it, entry, "type") && BSON_ITER_HOLDS_UTF8(&it) &&
+           strcmp(bson_iter_utf8(&it, NULL), type) == 0;
+}
+
+/* One element of listCollections' reply as the document of system.views that it was made from. */
+static enum pitr_rc
+append_view(struct buf *docs, const char *db, const bson_t *entry, struct pitr_err *err)
+{
+    static const char buckets[] = "system.buckets.";
+    bson_t doc = BSON_INITIALIZER, options, pipeline;
+    char ns[512], on[512];
+    const char *name = NULL;
+    const uint8_t *data;
+    uint32_t len;
+    bson_iter_t it;
+    bool ok;
+
+    if (bson_iter_init_find(&it, entry, "name") && BSON_ITER_HOLDS_UTF8(&it))
+        name = bson_iter_utf8(&it, NULL);
+    if (name == NULL || !bson_iter_init_find(&it, entry, "options") ||
+        !BSON_ITER_HOLDS_DOCUMENT(&it)) {
+        bson_destroy(&doc);
+        return pitr_fail(err, PITR_DB, "list views of %s: one has no name or no options", db);
+    }
+    bson_iter_document(&it, &len, &data);
+    snprintf(ns, sizeof ns, "%s.%s", db, name);
+    snprintf(on, sizeof on, "%s%s", buckets, name);
+    ok = BSON_APPEND_UTF8(&doc, "_id", ns);
+    if (is_of_type(entry, "view"))
+        ok = ok && bson_init_static(&options, data, len) && bson_concat(&doc, &options);
+    else
+        ok = ok && BSON_APPEND_UTF8(&doc, "viewOn", on) &&
+             BSON_APPEND_ARRAY_BEGIN(&doc, "pipeline", &pipeline) &&
+             bson_append_array_end(&doc, &pipeline);
+    if (ok)
+        err->rc = buf_append(docs, bson_get_data(&doc), doc.len, err);
+    else
+        pitr_fail(err, PITR_NOMEM, "view %s", ns);
+    bson_destroy(&doc);
+    return err->rc;
+}
+
+static enum pitr_rc
+list_views(const struct walk *w, const char *name, struct buf *docs, struct pitr_err *err)
+{
+    mongoc_database_t *db = mongoc_client_get_database(conn_client(w->conn), name);
+    mongoc_cursor_t *cursor = open_listing(w, db, err);
+    const bson_t *entry, *reply = NULL;
+    bson_error_t cause;
+    enum pitr_rc rc = cursor != NULL ? PITR_OK : err->rc;
+
+    while (rc == PITR_OK && mongoc_cursor_next(cursor, &entry))
+        if (is_of_type(entry, "view") || is_of_type(entry, "timeseries"))
+            rc = append_view(docs, name, entry, err);
+    if (rc == PITR_OK && mongoc_cursor_error_document(cursor, &cause, &reply))
+        rc = conn_fail(w->conn, &cause, reply, "list views", err);
+    if (cursor != NULL)
+        mongoc_cursor_destroy(cursor);
+    mongoc_database_destroy(db);
+    return rc;
+}
+
+enum pitr_rc
+doc_mongo_views(struct doc_mongo *s, const char *db, struct buf *docs, struct pitr_err *err)
+{
+    for (int i = 0; i < READ_AGAIN_MAX; i++) {
+        bool settled = s->standalone;
+        struct walk w;
+        int64_t term = 0;
+        enum pitr_rc rc;
+
+        buf_clear(docs);
+        if ((!s->standalone && current_term(s, &term, err) != PITR_OK) ||
+            walk_begin(&w, s, NULL, err) != PITR_OK)
+            return err->rc;
+        rc = list_views(&w, db, docs, err);
+        walk_end(&w);
+        if (rc != PITR_OK || (!settled && settle(s, term, &settled, err) != PITR_OK))
+            return err->rc;
+        if (settled)
+            return PITR_OK;
+    }
+    return pitr_fail(err, PITR_DB_LOST, "elections keep interrupting the reading of the catalog");
 }

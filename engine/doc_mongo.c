@@ -14,8 +14,9 @@ enum { REPLY_TARGET = 2 << 20, BATCH_MAX = 50000, BATCH_UNKNOWN = 1000 };
 /* From 6.0 on, find takes the UUID that the caller expects the name to stand for. */
 enum { WIRE_VERSION_6_0 = 17 };
 
-/* Codes that mean: this cursor is dead, the collection may live on elsewhere. */
+/* All but the first mean: this cursor is dead, the collection may live on elsewhere. */
 enum {
+    CODE_UNAUTHORIZED = 13,
     CODE_NAMESPACE_NOT_FOUND = 26,
     CODE_CURSOR_NOT_FOUND = 43,
     CODE_CAPPED_POSITION_LOST = 136,
@@ -32,6 +33,10 @@ struct cursor_mongo {
     mongoc_collection_t *coll;
     mongoc_cursor_t *cursor;
     char what[512]; /* "find db.coll", for messages */
+    const char *db; /* of a system.views, else NULL; borrowed */
+    bool is_listed; /* its documents come from the catalog: */
+    struct buf views;
+    size_t views_at;
 };
 
 static bool
@@ -111,6 +116,7 @@ cursor_close(struct doc_cursor *base)
     if (c->session != NULL)
         mongoc_client_session_destroy(c->session);
     conn_give(c->conn);
+    buf_release(&c->views);
     free(c);
 }
 
@@ -166,6 +172,7 @@ source_open(struct doc_source *base, const struct source_coll *coll, struct doc_
         return pitr_fail(err, PITR_NOMEM, "cursor");
     c->base.source = base;
     snprintf(c->what, sizeof c->what, "find %s.%s", coll->db, coll->name);
+    c->db = strcmp(coll->name, "system.views") == 0 ? coll->db : NULL;
     if (conn_take(&c->conn, s->mongo, err) != PITR_OK ||
         doc_mongo_session(s, c->conn, atomic_load(&s->catalog_ts), &c->session, err) != PITR_OK ||
         start_find(s, c, coll, err) != PITR_OK) {
@@ -177,21 +184,40 @@ source_open(struct doc_source *base, const struct source_coll *coll, struct doc_
 }
 
 static enum pitr_rc
+next_listed(struct cursor_mongo *c, const uint8_t **doc, size_t *len)
+{
+    *doc = NULL;
+    if (c->views_at == c->views.len)
+        return PITR_OK;
+    *doc = c->views.data + c->views_at;
+    *len = bson_len(*doc);
+    c->views_at += *len;
+    return PITR_OK;
+}
+
+static enum pitr_rc
 cursor_next(struct doc_cursor *base, const uint8_t **doc, size_t *len, struct pitr_err *err)
 {
     struct cursor_mongo *c = (struct cursor_mongo *)base;
     const bson_t *found, *reply = NULL;
     bson_error_t cause;
 
+    if (c->is_listed)
+        return next_listed(c, doc, len);
     if (mongoc_cursor_next(c->cursor, &found)) {
         *doc = bson_get_data(found);
         *len = found->len;
         return PITR_OK;
     }
     *doc = NULL;
-    if (mongoc_cursor_error_document(c->cursor, &cause, &reply))
+    if (!mongoc_cursor_error_document(c->cursor, &cause, &reply))
+        return PITR_OK;
+    if (c->db == NULL || cause.code != CODE_UNAUTHORIZED)
         return doc_mongo_fail(c->conn, &cause, reply, c->what, err);
-    return PITR_OK;
+    if (doc_mongo_views((struct doc_mongo *)base->source, c->db, &c->views, err) != PITR_OK)
+        return err->rc;
+    c->is_listed = true;
+    return next_listed(c, doc, len);
 }
 
 static void

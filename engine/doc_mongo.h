@@ -6,6 +6,7 @@
 
 #include <stdatomic.h>
 
+#include "base/buf.h"
 #include "engine/doc_source.h"
 #include "mongo/conn.h"
 
@@ -30,6 +31,14 @@ enum pitr_rc doc_mongo_fail(struct conn *conn, const bson_error_t *cause, const 
 enum pitr_rc doc_mongo_list(struct doc_source *base, struct source_list *out, struct pitr_err *err);
 enum pitr_rc doc_mongo_locate(struct doc_source *base, const uint8_t uuid[16],
                               struct source_coll *out, bool *found, struct pitr_err *err);
+/*
+ * Append what the catalog says of the views of `db`, as documents of its system.views: the built-in
+ * role backup may list views, but not read that collection. Settled like all of the catalog. Of a
+ * time-series collection's view only the name and what it is on are right, which is all that is
+ * ever looked at.
+ */
+PITR_MUST enum pitr_rc doc_mongo_views(struct doc_mongo *s, const char *db, struct buf *docs,
+                                       struct pitr_err *err);
 enum pitr_rc doc_mongo_confirm(struct doc_source *base, const struct source_coll *coll,
                                struct pitr_err *err);
 

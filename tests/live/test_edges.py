@@ -4,11 +4,14 @@ entries that belong together."""
 import os
 import pty
 import re
+import threading
 
 import pytest
 
 from harness import oracle
-from harness.pitr import clean_environment, stamp
+from harness.mongod import ReplicaSet, wait_for
+from harness.pitr import Pitr, clean_environment, stamp
+from harness.workload import EPOCH
 
 
 def restore_equals(pitr, target, truth, *moment):
@@ -137,3 +140,28 @@ def test_buckets_that_no_time_series_shows_do_no_harm(source, target, pitr):
     db = target.client["edge"]
     assert sorted(db.list_collection_names()) == ["c", "d", "t", "z"]
     assert [list(db[name].find()) for name in "cdtz"] == [[{"_id": 1}]] * 4
+
+
+def test_a_snapshot_while_an_index_of_a_series_is_built(target, tmp_path):
+    """MongoDB 6.0 then fails to list the indexes of the buckets together with their builds."""
+    with ReplicaSet(test_commands=True) as source:
+        admin, db = source.client.admin, source.client["edge"]
+        pitr = Pitr(tmp_path / "repo", source.uri).init()
+        db.create_collection("series", timeseries={"timeField": "at", "metaField": "m"})
+        db.series.insert_many([{"at": EPOCH, "m": i, "v": i} for i in range(50)])
+        db.series.create_index([("m", 1)], name="finished")
+        hang = {"configureFailPoint": "hangAfterStartingIndexBuild"}
+        admin.command({**hang, "mode": "alwaysOn"})
+        build = threading.Thread(target=lambda: db.series.create_index([("v", -1)], name="late"))
+        build.start()
+        wait_for(lambda: len(db.command("listIndexes", "system.buckets.series")["cursor"]
+                             ["firstBatch"]) == 2, 30, "index build")
+        try:
+            first = pitr.ok("snapshot")
+        finally:
+            admin.command({**hang, "mode": "off"})
+            build.join()
+        pitr.ok("tail", "--once")
+        pitr.restore("--snapshot", first["id"], "--drop", target=target.uri)
+        assert [i["name"] for i in target.client["edge"].series.list_indexes()] == ["finished"]
+        restore_equals(pitr, target, oracle.state_now(source.client), "--to", "latest")
