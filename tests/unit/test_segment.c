@@ -338,24 +338,27 @@ the_head_of_another_segment_is_corrupt(void **state)
     struct segment_info before_a = oplog_repo_segment(r, 1, NULL, 100, 5);
     struct segment_info before_b = oplog_repo_segment(r, 1, NULL, 101, 4);
     struct segment_info info = oplog_repo_segment(r, 1, &before_a, 110, 6);
-    PITR_AUTO(buf_release) struct buf a = {0}, b = {0};
+    PITR_AUTO(buf_release) struct buf a = {0};
+    PITR_AUTO(buf_release) struct buf b = {0};
+    PITR_AUTO(buf_release) struct buf mixed = {0};
     char name[SEGMENT_NAME_LEN];
-    struct frame_head head;
+    struct frame_head head_a, head_b;
     struct pitr_err err;
-    size_t entries, len;
+    size_t entries, end_a, end_b;
 
     segment_name(name, &info);
     load(r, name, &a);
     assert_int_equal(blob_remove(r->blob, name, &err), PITR_OK);
     oplog_repo_segment(r, 1, &before_b, 110, 6);
     load(r, name, &b);
-    assert_int_equal(frame_head_parse(&head, a.data + 16, a.len - 16, &err), PITR_OK);
-    len = FRAME_HEAD_LEN + head.stored_len;
-    assert_int_equal(frame_head_parse(&head, b.data + 16, b.len - 16, &err), PITR_OK);
-    assert_int_equal(FRAME_HEAD_LEN + head.stored_len, len);
-    assert_memory_not_equal(a.data + 16, b.data + 16, len);
-    memcpy(b.data + 16, a.data + 16, len);
-    store(r, name, b.data, b.len);
+    assert_int_equal(frame_head_parse(&head_a, a.data + 16, a.len - 16, &err), PITR_OK);
+    assert_int_equal(frame_head_parse(&head_b, b.data + 16, b.len - 16, &err), PITR_OK);
+    assert_memory_not_equal(head_a.id.b, head_b.id.b, CHUNK_ID_LEN);
+    end_a = 16 + FRAME_HEAD_LEN + head_a.stored_len;
+    end_b = 16 + FRAME_HEAD_LEN + head_b.stored_len;
+    assert_int_equal(buf_append(&mixed, a.data, end_a, &err), PITR_OK);
+    assert_int_equal(buf_append(&mixed, b.data + end_b, b.len - end_b, &err), PITR_OK);
+    store(r, name, mixed.data, mixed.len);
     assert_int_equal(read_all(r, name, &entries, &err), PITR_CORRUPT);
     assert_non_null(strstr(err.msg, ".seg: its hash does not match its frames"));
 }
