@@ -12,6 +12,7 @@
 #include "base/pattern.h"
 #include "engine/capture.h"
 #include "engine/pipeline.h"
+#include "mongo/ns.h"
 #include "oplog/oplog_mongo.h"
 #include "oplog/record.h"
 
@@ -19,7 +20,6 @@ enum { READERS = 2, WORKERS_MAX = 8, COMMIT_WAIT_MS = 60000, COMMIT_POLL_MS = 5 
 
 #define INTENT_PREFIX "intents/snapshot-"
 #define LAST_NOTE "state/last-snapshot"
-#define BUCKETS "system.buckets."
 
 /* Everything a run owns, in the order it is acquired. */
 struct run {
@@ -169,20 +169,6 @@ open_window(struct run *r, struct pitr_err *err)
                          &r->m->begin, &r->m->t_start, err);
 }
 
-/* A time-series collection is excluded by its visible name, too. */
-static bool
-is_excluded(const struct snapshot_opts *opts, const char *ns, const char *db, const char *name)
-{
-    char visible[512];
-
-    snprintf(visible, sizeof visible, "%s.%s", db,
-             strncmp(name, BUCKETS, strlen(BUCKETS)) == 0 ? name + strlen(BUCKETS) : name);
-    for (size_t i = 0; i < opts->nexclude; i++)
-        if (pattern_match(opts->exclude[i], ns) || pattern_match(opts->exclude[i], visible))
-            return true;
-    return false;
-}
-
 /* If patterns leave the collection out, put it on record; *excluded says so. */
 static enum pitr_rc
 exclude(struct run *r, const char *db, const char *name, const uint8_t uuid[16], bool *excluded,
@@ -199,7 +185,7 @@ exclude(struct run *r, const char *db, const char *name, const uint8_t uuid[16],
         ns = NULL;
         return pitr_fail(err, PITR_NOMEM, "namespace");
     }
-    *excluded = is_excluded(r->opts, ns, db, name);
+    *excluded = ns_is_excluded(r->opts->exclude, r->opts->nexclude, db, name);
     if (!*excluded)
         return PITR_OK;
     grown = realloc(m->excluded, (m->nexcluded + 1) * sizeof *grown);

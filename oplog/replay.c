@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/pattern.h"
+#include "mongo/ns.h"
 
 enum pitr_rc
 replay_new(struct replay **out, const struct replay_opts *opts, struct pitr_err *err)
@@ -174,19 +174,7 @@ replay_add_base(struct replay *r, const char *db, const char *name, const uint8_
 bool
 replay_is_excluded(const struct replay *r, const struct replay_coll *c)
 {
-    static const char buckets[] = "system.buckets.";
-    const char *name = c->name;
-    char ns[512], visible[512];
-
-    /* A time-series collection is excluded by the name users see, too. */
-    if (strncmp(name, buckets, sizeof buckets - 1) == 0)
-        name += sizeof buckets - 1;
-    snprintf(ns, sizeof ns, "%s.%s", c->db, c->name);
-    snprintf(visible, sizeof visible, "%s.%s", c->db, name);
-    for (size_t i = 0; i < r->opts.nexclude; i++)
-        if (pattern_match(r->opts.exclude[i], ns) || pattern_match(r->opts.exclude[i], visible))
-            return true;
-    return false;
+    return ns_is_excluded(r->opts.exclude, r->opts.nexclude, c->db, c->name);
 }
 
 void
