@@ -148,7 +148,7 @@ net_once(struct bench *b)
     struct oplog_entry e;
     struct pitr_err err;
 
-    bench_must(net_new(&n, FIELD_ORDER_NUMERIC, &err), &err);
+    bench_must(net_new(&n, FIELD_ORDER_NUMERIC, NULL, &err), &err);
     for (size_t at = 0; at < b->log.len; at += e.raw_len) {
         const uint8_t *raw = b->log.data + at;
 

@@ -173,6 +173,8 @@ cmd_show(struct app *app, struct pitr_err *err)
     PITR_AUTO(repo_freep) struct repo *repo = NULL;
     PITR_AUTO(manifest_release) struct manifest m = {0};
 
+    if (app->opts.args.len != 1)
+        return pitr_fail(err, PITR_USAGE, "show: give the id of one snapshot, or \"latest\"");
     if (app_repo(app, REPO_READ, &repo, err) != PITR_OK)
         return err->rc;
     if (manifest_read(repo, app->opts.args.at[0], &m, err) != PITR_OK) {

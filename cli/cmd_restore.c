@@ -7,124 +7,8 @@
 #include <unistd.h>
 
 #include "cli/commands.h"
+#include "cli/scope.h"
 #include "engine/restore.h"
-
-/* Rules parsed from --rename, freed together. */
-struct renames {
-    struct rename_rule *at;
-    size_t len;
-};
-
-static void
-renames_release(struct renames *r)
-{
-    for (size_t i = 0; i < r->len; i++)
-        rename_release(&r->at[i]);
-    free(r->at);
-}
-
-static enum pitr_rc
-parse_renames(struct renames *out, const struct opt_values *texts, struct pitr_err *err)
-{
-    out->at = calloc(texts->len + 1, sizeof *out->at);
-    if (out->at == NULL)
-        return pitr_fail(err, PITR_NOMEM, "--rename: out of memory");
-    for (; out->len < texts->len; out->len++)
-        if (rename_parse(&out->at[out->len], texts->at[out->len], err) != PITR_OK)
-            return pitr_wrap(err, "--rename");
-    return PITR_OK;
-}
-
-static enum pitr_rc
-check_patterns(const struct opts *o, enum opt_id id, const char *name, struct pitr_err *err)
-{
-    for (size_t i = 0; i < o->values[id].len; i++)
-        if (pattern_check(o->values[id].at[i], err) != PITR_OK)
-            return pitr_wrap(err, "%s", name);
-    return PITR_OK;
-}
-
-/* How many of the ways to name a moment were used. */
-static size_t
-moments_named(const struct opts *o)
-{
-    return (size_t)opts_has(o, OPT_TO) + (size_t)opts_has(o, OPT_BEFORE) +
-           (size_t)opts_has(o, OPT_SNAPSHOT) + (size_t)opts_has(o, OPT_LATEST);
-}
-
-static enum pitr_rc
-parse_moment(struct moment *out, const struct opts *o, struct pitr_err *err)
-{
-    const char *id = opts_text(o, OPT_SNAPSHOT);
-
-    *out = (struct moment){.kind = MOMENT_LATEST};
-    if (moments_named(o) > 1)
-        return pitr_fail(err, PITR_USAGE,
-                         "restore: give only one of --to, --before, --snapshot and --latest");
-    if (moments_named(o) == 0 && !opts_has(o, OPT_BACKUP_PATH))
-        return pitr_fail(err, PITR_USAGE,
-                         "restore: to which moment? give one of --to TIME, --before SECS,INC, "
-                         "--snapshot ID and --latest");
-    if (opts_has(o, OPT_TO) && moment_parse(out, opts_text(o, OPT_TO), err) != PITR_OK)
-        return pitr_wrap(err, "--to");
-    if (opts_has(o, OPT_BEFORE) &&
-        moment_parse_before(out, opts_text(o, OPT_BEFORE), err) != PITR_OK)
-        return pitr_wrap(err, "--before");
-    if (opts_has(o, OPT_LATEST))
-        out->kind = MOMENT_LAST_SNAPSHOT;
-    if (id == NULL)
-        return PITR_OK;
-    out->kind = MOMENT_SNAPSHOT;
-    if (strcmp(id, "latest") == 0)
-        out->kind = MOMENT_LAST_SNAPSHOT;
-    else if (strlen(id) >= sizeof out->id)
-        return pitr_fail(err, PITR_GAP,
-                         "--snapshot %.40s: there is no such snapshot; see pitr "
-                         "list",
-                         id);
-    else
-        snprintf(out->id, sizeof out->id, "%s", id);
-    return PITR_OK;
-}
-
-/* A restore only reads the repository, unless it takes a snapshot first or leaves its marker: one
- * that cannot be written is good enough to try. */
-static enum pitr_rc
-open_for_restore(struct app *app, const char *path, struct repo **out, struct pitr_err *err)
-{
-    if (app_repo_at(app, path, REPO_WRITE, out, err) == PITR_OK)
-        return PITR_OK;
-    return err->rc == PITR_DENIED ? app_repo_at(app, path, REPO_READ, out, err) : err->rc;
-}
-
-/* --backup-path is a repository or a mongodump directory; *dump_dir is set for the latter. */
-static enum pitr_rc
-open_backup(struct app *app, struct repo **repo, const char **dump_dir, struct pitr_err *err)
-{
-    const char *path = opts_text(&app->opts, OPT_BACKUP_PATH);
-    PITR_AUTO(str_freep) char *mark = NULL;
-    bool is_repo, exists;
-
-    *dump_dir = NULL;
-    if (path == NULL && app->config.repo == NULL)
-        return app_repo(app, REPO_READ, repo, err);
-    if (path == NULL)
-        return open_for_restore(app, app->config.repo, repo, err);
-    if (fs_join(&mark, path, "repository", err) != PITR_OK ||
-        fs_exists(&exists, path, err) != PITR_OK || fs_exists(&is_repo, mark, err) != PITR_OK)
-        return err->rc;
-    if (!exists)
-        return pitr_fail(err, PITR_NOTFOUND, "--backup-path %s: there is nothing there", path);
-    if (is_repo)
-        return open_for_restore(app, path, repo, err);
-    if (moments_named(&app->opts) > 0)
-        return pitr_fail(err, PITR_USAGE,
-                         "--backup-path %s: this is no repository, and a mongodump directory holds "
-                         "one moment only; leave out --to, --before, --snapshot and --latest",
-                         path);
-    *dump_dir = path;
-    return PITR_OK;
-}
 
 /* A line from the terminal, cut at the size of `line`; false at its end or when asked to stop. */
 static bool
@@ -282,34 +166,28 @@ cmd_restore(struct app *app, struct pitr_err *err)
 {
     const struct opts *o = &app->opts;
     PITR_AUTO(text_release) struct text out = {0};
-    PITR_AUTO(renames_release) struct renames renames = {0};
-    PITR_AUTO(repo_freep) struct repo *repo = NULL;
+    PITR_AUTO(scope_release) struct scope scope = {0};
     PITR_AUTO(mongo_freep) struct mongo *target = NULL;
     PITR_AUTO(restore_result_release) struct restore_result result = {0};
     struct restore_opts opts = {.job = &app->job,
-                                .ns = o->values[OPT_NS].at,
-                                .nns = o->values[OPT_NS].len,
-                                .exclude_ns = o->values[OPT_EXCLUDE_NS].at,
-                                .nexclude_ns = o->values[OPT_EXCLUDE_NS].len,
                                 .drop = opts_has(o, OPT_DROP),
                                 .plan = opts_has(o, OPT_PLAN),
                                 .no_verify = opts_has(o, OPT_NO_VERIFY),
                                 .no_pre_snapshot = opts_has(o, OPT_NO_PRE_SNAPSHOT),
                                 .connections = app->config.connections,
+                                .memory = app->config.memory,
                                 .confirm = confirm_drop,
                                 .confirm_arg = app};
 
-    if (parse_moment(&opts.moment, o, err) != PITR_OK ||
-        check_patterns(o, OPT_NS, "--ns", err) != PITR_OK ||
-        check_patterns(o, OPT_EXCLUDE_NS, "--exclude-ns", err) != PITR_OK ||
-        parse_renames(&renames, &o->values[OPT_RENAME], err) != PITR_OK ||
-        open_backup(app, &repo, &opts.dump_dir, err) != PITR_OK ||
-        app_target(app, &target, err) != PITR_OK)
+    /* A restore only reads the repository, unless it takes a snapshot first or leaves its marker:
+     * one that cannot be written is good enough to try. */
+    if (scope_read(&scope, app, true, err) != PITR_OK || app_target(app, &target, err) != PITR_OK)
         return err->rc;
-    opts.repo = repo;
+    opts.repo = scope.repo;
+    opts.dump_dir = scope.dump_dir;
+    opts.moment = scope.moment;
+    opts.selection = scope.selection;
     opts.target = target;
-    opts.renames = renames.at;
-    opts.nrenames = renames.len;
     if (run(app, &opts, &result, err) != PITR_OK)
         return err->rc;
     if (app->is_json)

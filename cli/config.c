@@ -10,7 +10,13 @@
 #include "cli/config_file.h"
 
 /* Sealing less often than this would break the promised RPO of 15 minutes. */
-enum { INTERVAL_MAX = 900, LEVEL_MAX = 22, CONNECTIONS_MAX = 64, NO_OPTION = OPT_COUNT };
+enum {
+    INTERVAL_MAX = 900,
+    LEVEL_MAX = 22,
+    CONNECTIONS_MAX = 64,
+    MEMORY_MAX_MIB = 1 << 20,
+    NO_OPTION = OPT_COUNT
+};
 
 struct key_spec {
     const char *name;
@@ -28,6 +34,7 @@ static const struct key_spec keys[CONFIG_COUNT] = {
     [CONFIG_RPO] = {"limits.rpo", NULL, NO_OPTION},
     [CONFIG_SNAPSHOT_AGE] = {"limits.snapshotAge", NULL, NO_OPTION},
     [CONFIG_CONNECTIONS] = {"restore.connections", NULL, NO_OPTION},
+    [CONFIG_MEMORY] = {"restore.memory", NULL, OPT_MEMORY},
 };
 
 const char *
@@ -162,6 +169,10 @@ set_value(struct config *c, enum config_key key, const char *text, struct pitr_e
     case CONFIG_CONNECTIONS:
         if (set_number(&number, text, 1, CONNECTIONS_MAX, err) == PITR_OK)
             c->connections = (unsigned)number;
+        return err->rc;
+    case CONFIG_MEMORY:
+        if (set_number(&number, text, 1, MEMORY_MAX_MIB, err) == PITR_OK)
+            c->memory = (uint64_t)number << 20;
         return err->rc;
     case CONFIG_COUNT:
         break;
@@ -311,6 +322,9 @@ config_value(struct text *out, const struct config *c, enum config_key key)
         break;
     case CONFIG_CONNECTIONS:
         text_add(out, "%u", c->connections);
+        break;
+    case CONFIG_MEMORY:
+        text_add(out, "%" PRIu64, c->memory >> 20);
         break;
     case CONFIG_COUNT:
         break;

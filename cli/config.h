@@ -21,6 +21,7 @@ enum config_key {
     CONFIG_RPO,
     CONFIG_SNAPSHOT_AGE,
     CONFIG_CONNECTIONS,
+    CONFIG_MEMORY,
     CONFIG_COUNT,
 };
 
@@ -33,6 +34,7 @@ struct config {
     int64_t tail_interval;      /* seconds */
     int64_t rpo, snapshot_age;  /* seconds; 0: no limit */
     unsigned connections;       /* 0: pitr's choice */
+    uint64_t memory;            /* bytes; 0: pitr's choice */
     char *origin[CONFIG_COUNT]; /* "/etc/pitr.yaml:3", "MONGODB_URI", "--uri"; NULL: default */
 };
 

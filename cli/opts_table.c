@@ -52,9 +52,44 @@ static const struct command_spec commands[CMD_COUNT] = {
     [CMD_SHOW] =
         {
             .name = "show",
-            .synopsis = "ID",
-            .summary = "show what one snapshot holds",
-            .help = "ID is a snapshot's id, the beginning of one, or \"latest\".",
+            .synopsis = "ID | --at TIME --ns DB.COLL --id ID",
+            .summary = "show what one snapshot holds, or one document at one moment",
+            .help = "ID is a snapshot's id, the beginning of one, or \"latest\".\n"
+                    "With --at the document of --ns whose _id is --id is printed as it was at that "
+                    "moment; where it did not exist then, the command ends with 6.",
+            .max_args = 1,
+        },
+    [CMD_LOG] =
+        {
+            .name = "log",
+            .summary = "search the captured operations",
+            .help = "Prints them in the order in which they took effect; what transactions did "
+                    "stands where they were committed. The timestamp of an operation can be given "
+                    "to restore as --to (with it) or --before (without it).",
+        },
+    [CMD_DIFF] =
+        {
+            .name = "diff",
+            .synopsis = "FROM TO",
+            .summary = "show which documents differ between two moments",
+            .help = "FROM and TO are moments as restore takes them.",
+            .min_args = 2,
+            .max_args = 2,
+        },
+    [CMD_EXPORT] =
+        {
+            .name = "export",
+            .summary = "write the state of one moment as a mongodump directory",
+            .help = "The directory can be loaded with any mongorestore. It is made, or must be "
+                    "empty; it appears under its name once it is complete.",
+        },
+    [CMD_IMPORT] =
+        {
+            .name = "import",
+            .synopsis = "DIR",
+            .summary = "make a snapshot of a mongodump directory",
+            .help = "The snapshot restores by itself. It has no oplog, so no other moment can be "
+                    "reached from it.",
             .min_args = 1,
             .max_args = 1,
         },
@@ -102,6 +137,8 @@ static const struct command_spec commands[CMD_COUNT] = {
 
 enum {
     READS_SOURCE = ON(CMD_SNAPSHOT) | ON(CMD_TAIL),
+    TAKES_STATE = ON(CMD_RESTORE) | ON(CMD_EXPORT),
+    REPLAYS = TAKES_STATE | ON(CMD_SHOW) | ON(CMD_DIFF) | ON(CMD_VERIFY),
 };
 
 static const struct opt_spec options[OPT_COUNT] = {
@@ -157,17 +194,17 @@ static const struct opt_spec options[OPT_COUNT] = {
     [OPT_LABEL] = {.name = "label",
                    .kind = OPT_VALUE,
                    .value = "TEXT",
-                   .commands = ON(CMD_SNAPSHOT),
+                   .commands = ON(CMD_SNAPSHOT) | ON(CMD_IMPORT),
                    .help = "A note that list and show print."},
     [OPT_CODEC] = {.name = "codec",
                    .kind = OPT_VALUE,
                    .value = "zstd|lz4|zlib|none",
-                   .commands = ON(CMD_SNAPSHOT),
+                   .commands = ON(CMD_SNAPSHOT) | ON(CMD_IMPORT),
                    .help = "Compression of new data. Default zstd."},
     [OPT_LEVEL] = {.name = "level",
                    .kind = OPT_VALUE,
                    .value = "N",
-                   .commands = ON(CMD_SNAPSHOT),
+                   .commands = ON(CMD_SNAPSHOT) | ON(CMD_IMPORT),
                    .help = "The codec's level; 0, the default, leaves the choice to pitr."},
     [OPT_ONCE] = {.name = "once",
                   .kind = OPT_FLAG,
@@ -181,26 +218,26 @@ static const struct opt_spec options[OPT_COUNT] = {
     [OPT_TO] = {.name = "to",
                 .kind = OPT_VALUE,
                 .value = "TIME|latest",
-                .commands = ON(CMD_RESTORE),
+                .commands = TAKES_STATE | ON(CMD_LOG),
                 .help = "The state at this moment; latest is the newest that is captured."},
     [OPT_BEFORE] = {.name = "before",
                     .kind = OPT_VALUE,
                     .value = "SECS,INC",
-                    .commands = ON(CMD_RESTORE),
+                    .commands = TAKES_STATE,
                     .help = "The state just before this operation."},
     [OPT_SNAPSHOT] = {.name = "snapshot",
                       .kind = OPT_VALUE,
                       .value = "ID",
-                      .commands = ON(CMD_RESTORE),
+                      .commands = TAKES_STATE,
                       .help = "The state of this snapshot."},
     [OPT_LATEST] = {.name = "latest",
                     .kind = OPT_FLAG,
-                    .commands = ON(CMD_RESTORE),
+                    .commands = TAKES_STATE,
                     .help = "The state of the newest good snapshot."},
     [OPT_BACKUP_PATH] = {.name = "backup-path",
                          .kind = OPT_VALUE,
                          .value = "PATH",
-                         .commands = ON(CMD_RESTORE),
+                         .commands = TAKES_STATE,
                          .help = "Restore from this repository, or from this directory made by "
                                  "mongodump, instead of --repo."},
     [OPT_TARGET] = {.name = "target",
@@ -212,17 +249,17 @@ static const struct opt_spec options[OPT_COUNT] = {
     [OPT_NS] = {.name = "ns",
                 .kind = OPT_MANY,
                 .value = "PATTERN",
-                .commands = ON(CMD_RESTORE),
+                .commands = TAKES_STATE | ON(CMD_LOG) | ON(CMD_DIFF) | ON(CMD_SHOW),
                 .help = "Only these namespaces, as db.coll with *. Can be repeated."},
     [OPT_EXCLUDE_NS] = {.name = "exclude-ns",
                         .kind = OPT_MANY,
                         .value = "PATTERN",
-                        .commands = ON(CMD_RESTORE),
+                        .commands = TAKES_STATE | ON(CMD_LOG) | ON(CMD_DIFF),
                         .help = "Not these. Can be repeated."},
     [OPT_RENAME] = {.name = "rename",
                     .kind = OPT_MANY,
                     .value = "FROM=TO",
-                    .commands = ON(CMD_RESTORE),
+                    .commands = TAKES_STATE,
                     .help = "Under another name; both sides have the same number of *. Can be "
                             "repeated, the first that matches counts."},
     [OPT_DROP] = {.name = "drop",
@@ -247,6 +284,48 @@ static const struct opt_spec options[OPT_COUNT] = {
                              .commands = ON(CMD_RESTORE),
                              .help = "Take no snapshot before data of the repository's own cluster "
                                      "is replaced."},
+    [OPT_MEMORY] = {.name = "memory",
+                    .kind = OPT_VALUE,
+                    .value = "MIB",
+                    .commands = REPLAYS,
+                    .help = "How much memory the replay may use before it turns to a temporary "
+                            "file, in TMPDIR or /var/tmp. Default 256."},
+    [OPT_AT] = {.name = "at",
+                .kind = OPT_VALUE,
+                .value = "TIME",
+                .commands = ON(CMD_SHOW),
+                .help = "The moment, as restore takes it."},
+    [OPT_ID] = {.name = "id",
+                .kind = OPT_VALUE,
+                .value = "ID",
+                .commands = ON(CMD_SHOW) | ON(CMD_LOG),
+                .help = "The document's _id: Extended JSON, as {\"$oid\": \"...\"} or 42 or "
+                        "\"text\"; 24 hexadecimal digits alone are an ObjectId, and any other "
+                        "word a string."},
+    [OPT_FROM] = {.name = "from",
+                  .kind = OPT_VALUE,
+                  .value = "TIME",
+                  .commands = ON(CMD_LOG),
+                  .help = "Operations from this moment on. Default: the oldest captured."},
+    [OPT_KIND] = {.name = "kind",
+                  .kind = OPT_MANY,
+                  .value = "insert|update|delete|command|noop",
+                  .commands = ON(CMD_LOG),
+                  .help = "Only operations of this kind. Can be repeated. Default: all but noop."},
+    [OPT_LIMIT] = {.name = "limit",
+                   .kind = OPT_VALUE,
+                   .value = "N",
+                   .commands = ON(CMD_LOG) | ON(CMD_DIFF),
+                   .help = "End after this many."},
+    [OPT_OUT] = {.name = "out",
+                 .kind = OPT_VALUE,
+                 .value = "DIR",
+                 .commands = ON(CMD_EXPORT),
+                 .help = "The directory to write."},
+    [OPT_GZIP] = {.name = "gzip",
+                  .kind = OPT_FLAG,
+                  .commands = ON(CMD_EXPORT),
+                  .help = "Compress every file, as mongodump --gzip does."},
     [OPT_QUICK] = {.name = "quick",
                    .kind = OPT_FLAG,
                    .commands = ON(CMD_VERIFY),
@@ -255,6 +334,12 @@ static const struct opt_spec options[OPT_COUNT] = {
                   .kind = OPT_FLAG,
                   .commands = ON(CMD_VERIFY),
                   .help = "Also read and decode every stored byte."},
+    [OPT_REPLAY] = {.name = "replay",
+                    .kind = OPT_FLAG,
+                    .commands = ON(CMD_VERIFY),
+                    .help = "Also replay the oplog from each scanned snapshot to the next and "
+                            "compare every collection: the proof that capture and replay are "
+                            "right."},
     [OPT_MARKDOWN] = {.name = "markdown",
                       .kind = OPT_FLAG,
                       .commands = ON(CMD_HELP),
@@ -262,14 +347,12 @@ static const struct opt_spec options[OPT_COUNT] = {
 };
 
 static const char *const later_commands[] = {
-    "run",   "export", "import", "log", "diff",     "drill",       "report",
-    "prune", "push",   "pull",   "key", "schedule", "completions", "man",
+    "run", "drill", "report", "prune", "push", "pull", "key", "schedule", "completions", "man",
 };
 
 static const char *const later_options[] = {
-    "encrypt",    "s3",      "at",      "push",  "replay",      "interactive",  "memory",
-    "out",        "gzip",    "id",      "from",  "html",        "what-if",      "keep-days",
-    "keep-daily", "dry-run", "explain", "trace", "keep-weekly", "keep-monthly",
+    "encrypt",    "s3",      "push",    "interactive", "html",        "what-if",      "keep-days",
+    "keep-daily", "dry-run", "explain", "trace",       "keep-weekly", "keep-monthly",
 };
 
 const struct opt_spec *

@@ -44,6 +44,7 @@ prepare_state(struct state *state, const struct restore_opts *o, const struct se
 {
     PITR_AUTO(history_release) struct history h = {0};
     struct choice choice;
+    struct state_opts opts = {.memory = o->memory};
 
     if (o->dump_dir != NULL)
         return state_load_dump(state, o->dump_dir, sel, err);
@@ -52,7 +53,7 @@ prepare_state(struct state *state, const struct restore_opts *o, const struct se
     for (size_t i = 0; i < h.damaged.len; i++)
         log_event(o->job->log, LOG_WARNING, "restore", "not used: %s", h.damaged.at[i]);
     if (history_choose(&h, &o->moment, &choice, err) != PITR_OK ||
-        state_load(state, o->repo, &h, &choice, sel, o->job, err) != PITR_OK)
+        state_load(state, o->repo, &h, &choice, sel, &opts, o->job, err) != PITR_OK)
         return err->rc;
     memcpy(result->snapshot, state->manifest.id, sizeof result->snapshot);
     return PITR_OK;
@@ -247,14 +248,7 @@ restore_run(const struct restore_opts *o, struct restore_result *result, struct 
     PITR_AUTO(state_release) struct state state = {0};
     PITR_AUTO(target_freep) struct target *target = NULL;
     PITR_AUTO(view_list_release) struct view_list views = {0};
-    struct selection sel = {
-        .ns = o->ns,
-        .nns = o->nns,
-        .exclude_ns = o->exclude_ns,
-        .nexclude_ns = o->nexclude_ns,
-        .renames = o->renames,
-        .nrenames = o->nrenames,
-    };
+    struct selection sel = o->selection;
     struct load_job load = {
         .state = &state, .sel = &sel, .job = o->job, .exact = o->drop, .verify = !o->no_verify};
     int64_t started = clock_mono_ms();

@@ -11,7 +11,7 @@
 #define PITR_ENGINE_RESTORE_H
 
 #include "base/job.h"
-#include "base/pattern.h"
+#include "engine/selection.h"
 #include "engine/window.h"
 
 struct restore_opts {
@@ -20,12 +20,8 @@ struct restore_opts {
     struct mongo *target;
     struct job *job;
     struct moment moment;
-    char *const *ns; /* include patterns; none: everything */
-    size_t nns;
-    char *const *exclude_ns;
-    size_t nexclude_ns;
-    const struct rename_rule *renames; /* the first that matches wins */
-    size_t nrenames;
+    struct selection selection;
+    uint64_t memory; /* bytes that netting may hold; 0: the default */
     bool drop, plan, no_verify, no_pre_snapshot;
     unsigned connections; /* insert connections; 0: default */
     /* Called before the target is touched with what will be dropped; false ends the restore

@@ -27,6 +27,7 @@ state_release(struct state *s)
         state_coll_release(&s->colls[i]);
     free(s->colls);
     replay_free(s->replay);
+    spill_free(s->spill);
     manifest_release(&s->manifest);
     dumpdir_free(s->dump);
     buf_release(&s->dump_users);

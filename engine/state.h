@@ -41,6 +41,7 @@ struct state {
     struct state_coll *colls; /* by target namespace; owned */
     size_t ncolls;
     struct manifest manifest; /* of the base snapshot; empty for a dump */
+    struct spill *spill;      /* what the replay holds; NULL like it */
     struct replay *replay;    /* NULL for a dump or a snapshot without oplog */
     struct dumpdir *dump;
     struct buf dump_users, dump_roles;
@@ -48,12 +49,20 @@ struct state {
     uint64_t to, operations, prepared_left_out;
 };
 
+/* How a state is made; zeroed: the defaults. */
+struct state_opts {
+    uint64_t memory; /* bytes that netting may hold before it uses a temporary file; 0: 256 MiB */
+    const struct buf *only; /* canonical _id (oplog/docid.h) of the only document that will be asked
+                               for, or NULL; borrowed */
+};
+
 /* *out must be zeroed, is filled in place (collections borrow from it), and is the caller's to
  * release also after a failure. Read the base's catalog, prove the chain and net it, select and
  * rename. Fails: CORRUPT, GAP, USAGE (two collections would get one name), ... */
 PITR_MUST enum pitr_rc state_load(struct state *out, struct repo *repo, const struct history *h,
                                   const struct choice *choice, const struct selection *sel,
-                                  struct job *job, struct pitr_err *err);
+                                  const struct state_opts *opts, struct job *job,
+                                  struct pitr_err *err);
 PITR_MUST enum pitr_rc state_load_dump(struct state *out, const char *dir,
                                        const struct selection *sel, struct pitr_err *err);
 void state_release(struct state *s);

@@ -42,6 +42,8 @@ replay_base(struct replay *r, const struct manifest *m, struct pitr_err *err)
     return PITR_OK;
 }
 
+enum { STATE_MEMORY = 256 << 20 };
+
 struct walk {
     struct replay *replay;
     struct job *job;
@@ -69,8 +71,8 @@ walk_entry(void *arg, const struct oplog_entry *e, bool *stop, struct pitr_err *
 /* Net everything the chain says up to the moment; past it only to learn how prepared transactions
  * ended. */
 static enum pitr_rc
-net_chain(struct state *s, struct repo *repo, const struct chain *chain, struct job *job,
-          struct pitr_err *err)
+net_chain(struct state *s, struct repo *repo, const struct chain *chain, const struct state_opts *o,
+          struct job *job, struct pitr_err *err)
 {
     const struct manifest *m = &s->manifest;
     const struct chain_span *span = chain_covering(chain, m->timeline, m->begin.ts, s->to);
@@ -81,6 +83,7 @@ net_chain(struct state *s, struct repo *repo, const struct chain *chain, struct 
         .order = field_order(m),
         .exclude = m->exclude,
         .nexclude = m->nexclude,
+        .only = o->only,
     };
     struct walk walk = {.job = job, .to = s->to};
 
@@ -90,6 +93,9 @@ net_chain(struct state *s, struct repo *repo, const struct chain *chain, struct 
             "the captured oplog does not reach from snapshot %s to %u,%u without a gap", m->id,
             ts_secs(s->to), ts_inc(s->to));
     job_phase(job, "replay", 0, 0);
+    if (spill_new(&s->spill, o->memory == 0 ? STATE_MEMORY : o->memory, err) != PITR_OK)
+        return err->rc;
+    opts.spill = s->spill;
     if (replay_new(&s->replay, &opts, err) != PITR_OK || replay_base(s->replay, m, err) != PITR_OK)
         return err->rc;
     walk.replay = s->replay;
@@ -222,8 +228,8 @@ leave_out_leftovers(struct state *s, struct job *job, struct pitr_err *err)
 
 enum pitr_rc
 state_load(struct state *out, struct repo *repo, const struct history *h,
-           const struct choice *choice, const struct selection *sel, struct job *job,
-           struct pitr_err *err)
+           const struct choice *choice, const struct selection *sel, const struct state_opts *opts,
+           struct job *job, struct pitr_err *err)
 {
     struct state *s = out;
 
@@ -232,7 +238,7 @@ state_load(struct state *out, struct repo *repo, const struct history *h,
         repo_store(repo, &s->store, err) != PITR_OK)
         return err->rc;
     if (s->manifest.pitr) {
-        if (net_chain(s, repo, &h->chain, job, err) != PITR_OK ||
+        if (net_chain(s, repo, &h->chain, opts, job, err) != PITR_OK ||
             select_replayed(s, sel, err) != PITR_OK)
             return err->rc;
     } else if (select_manifest(s, sel, err) != PITR_OK) {

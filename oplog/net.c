@@ -40,6 +40,7 @@ struct net_entry {
 
 struct net {
     enum update_field_order order;
+    struct spill *spill; /* borrowed, or NULL */
     struct arena arena;
     struct net_entry **slots; /* open addressing, linear probing; a power of two */
     size_t nslots, used;
@@ -52,13 +53,14 @@ struct net {
 enum { NET_FOLD_OPS = 64 };
 
 enum pitr_rc
-net_new(struct net **out, enum update_field_order order, struct pitr_err *err)
+net_new(struct net **out, enum update_field_order order, struct spill *spill, struct pitr_err *err)
 {
     struct net *n = calloc(1, sizeof *n);
 
     if (n == NULL)
         return pitr_fail(err, PITR_NOMEM, "net map");
     n->order = order;
+    n->spill = spill;
     *out = n;
     return PITR_OK;
 }

@@ -14,19 +14,27 @@
  * net_filter() and net_rest() hold the base to it. OP_LENIENT is for operations the server
  * itself applied that way: prepared transactions, and applyOps commands of users.
  *
- * Not thread-safe while operations are added. Afterwards net_filter() may be called by several
- * threads, each document of the base by one of them.
+ * Memory: nets that share a spill keep within its budget; what does not fit goes to its file,
+ * sorted, and the result is the same to the last byte and in the same order. A net without a spill
+ * keeps everything in memory. Updates that wait for their document of the base are composed into as
+ * few as can be (oplog/update_compose.h), so a document that changes all the time costs no more
+ * than one that changed once.
+ *
+ * Not thread-safe while operations are added. After net_seal() net_filter() and net_final() may be
+ * called by several threads, each document of the base by one of them.
  */
 #ifndef PITR_OPLOG_NET_H
 #define PITR_OPLOG_NET_H
 
+#include "oplog/spill.h"
 #include "oplog/update.h"
 
 struct net;
 
 enum op_mode { OP_FUZZY, OP_STRICT, OP_LENIENT };
 
-PITR_MUST enum pitr_rc net_new(struct net **out, enum update_field_order order,
+/* Borrows `spill`, which may be NULL. */
+PITR_MUST enum pitr_rc net_new(struct net **out, enum update_field_order order, struct spill *spill,
                                struct pitr_err *err);
 void net_free(struct net *n);
 void net_freep(struct net **n);
@@ -47,6 +55,10 @@ PITR_MUST enum pitr_rc net_delete(struct net *n, const uint8_t *key, size_t key_
                                   enum op_mode mode, struct pitr_err *err);
 
 bool net_is_empty(const struct net *n);
+
+/* No more operations: bring what was spilled into the form that the functions below read. They may
+ * only be called after it. Fails: NOMEM, IO, FULL, CORRUPT. */
+PITR_MUST enum pitr_rc net_seal(struct net *n, struct pitr_err *err);
 
 enum net_verdict {
     NET_KEEP,    /* the base's document stands */
@@ -69,5 +81,36 @@ PITR_MUST enum pitr_rc net_filter(struct net *n, const uint8_t *doc, size_t len,
  */
 typedef enum pitr_rc net_visit(void *arg, const uint8_t *doc, size_t len, struct pitr_err *err);
 PITR_MUST enum pitr_rc net_rest(struct net *n, net_visit *visit, void *arg, struct pitr_err *err);
+
+/*
+ * The final document of one _id, which the document `key` holds. `base` is the base's document of
+ * that _id, or NULL if it has none. *doc is NULL when the document does not exist finally;
+ * otherwise it points to `base`, or into `out`, or into the net. Does not count as the base having
+ * it, and does not hold the base to what the operations need.
+ */
+PITR_MUST enum pitr_rc net_final(struct net *n, const uint8_t *key, size_t key_len,
+                                 const uint8_t *base, size_t base_len, const uint8_t **doc,
+                                 size_t *len, struct buf *out, struct buf *scratch,
+                                 struct pitr_err *err);
+
+/* One _id that operations named and that net_filter() has not met in the base. */
+struct net_stranger {
+    const uint8_t *key; /* its canonical form (oplog/docid.h) */
+    size_t key_len;
+    const uint8_t *doc; /* its final document, NULL if it does not exist finally */
+    size_t doc_len;
+};
+/* Every one of them, in no order; net_filter() must have seen the whole base. Marks stay. */
+typedef enum pitr_rc net_stranger_visit(void *arg, const struct net_stranger *s,
+                                        struct pitr_err *err);
+PITR_MUST enum pitr_rc net_strangers(struct net *n, net_stranger_visit *visit, void *arg,
+                                     struct pitr_err *err);
+/* As net_final() of a document the base does not have, by canonical key. */
+PITR_MUST enum pitr_rc net_final_stranger(struct net *n, const uint8_t *key, size_t key_len,
+                                          const uint8_t **doc, size_t *len, struct buf *out,
+                                          struct buf *scratch, struct pitr_err *err);
+/* Forget which documents net_filter() has met, so that the base can be streamed again. net_rest()
+ * does so by itself. */
+void net_rewind(struct net *n);
 
 #endif

@@ -140,7 +140,7 @@ replay_add(struct replay *r, const char *db, size_t db_len, const char *name,
     c->name = strdup(name);
     if (c->db == NULL || c->name == NULL)
         return pitr_fail(err, PITR_NOMEM, "collection %s", name);
-    if (net_new(&c->net, r->opts.order, err) != PITR_OK ||
+    if (net_new(&c->net, r->opts.order, r->opts.spill, err) != PITR_OK ||
         (r->ncolls * 2 >= r->nslots && table_grow(r, err) != PITR_OK))
         return err->rc;
     r->by_uuid[uuid_slot(r, uuid)] = r->ncolls + 1;

@@ -45,6 +45,10 @@ struct replay_opts {
     enum update_field_order order;
     char *const *exclude; /* patterns the base was taken without; borrowed */
     size_t nexclude;
+    struct spill *spill; /* memory of nets and open transactions; borrowed, NULL: no limit */
+    /* Canonical _id (oplog/docid.h) of the only document of interest, or NULL: operations on others
+     * are counted and checked for sense, but not kept. Borrowed. */
+    const struct buf *only;
 };
 
 PITR_MUST enum pitr_rc replay_new(struct replay **out, const struct replay_opts *opts,

@@ -26,7 +26,7 @@ setup(void **state)
     struct fixture *f = calloc(1, sizeof *f);
 
     *state = f;
-    return f == NULL || net_new(&f->net, FIELD_ORDER_NUMERIC, &f->err) != PITR_OK;
+    return f == NULL || net_new(&f->net, FIELD_ORDER_NUMERIC, NULL, &f->err) != PITR_OK;
 }
 
 static int

@@ -1,0 +1,8 @@
+#include "cli/commands.h"
+
+enum pitr_rc
+cmd_diff(struct app *app, struct pitr_err *err)
+{
+    (void)app;
+    return pitr_fail(err, PITR_USAGE, "diff: this version does not have it");
+}
