@@ -31,7 +31,7 @@ report(struct verify *v, const char *what)
     pthread_mutex_lock(&v->lock);
     v->result->problems++;
     if (v->opts->report != NULL)
-        v->opts->report(v->opts->arg, false, what);
+        v->opts->report(v->opts->arg, FINDING_PROBLEM, what);
     pthread_mutex_unlock(&v->lock);
 }
 
@@ -288,6 +288,8 @@ verify_all(struct verify *v, const struct fs_names *ids, struct manifest *all, s
         return err->rc;
     job_phase(v->opts->job, "data", 0, 0);
     if (v->opts->data && verify_data(v, all, *n, err) != PITR_OK)
+        return err->rc;
+    if (v->opts->replay && verify_replay(v, err) != PITR_OK)
         return err->rc;
     if (store_usage(v->store, &usage, err) != PITR_OK)
         return err->rc;

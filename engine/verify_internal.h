@@ -1,6 +1,7 @@
 /*
  * verify_internal.h - verification between its files: verify.c (snapshots, threads),
- * verify_coll.c (the chunks of one collection), verify_oplog.c (segments and gaps).
+ * verify_coll.c (the chunks of one collection), verify_oplog.c (segments and gaps), verify_replay.c
+ * (replays from one snapshot to the next).
  */
 #ifndef PITR_ENGINE_VERIFY_INTERNAL_H
 #define PITR_ENGINE_VERIFY_INTERNAL_H
@@ -35,5 +36,8 @@ PITR_MUST enum pitr_rc verify_coll_data(struct verify *v, struct store_reader *r
 /* Segments, gaps, and the windows of the snapshots. */
 PITR_MUST enum pitr_rc verify_oplog(struct verify *v, const struct manifest *roots, size_t n,
                                     struct pitr_err *err);
+
+/* Replays from each scanned snapshot to the next. */
+PITR_MUST enum pitr_rc verify_replay(struct verify *v, struct pitr_err *err);
 
 #endif

@@ -82,7 +82,7 @@ verify_gap(struct verify *v, const struct gap *gap, struct pitr_err *err)
     pthread_mutex_lock(&v->lock);
     v->result->gaps++;
     if (v->opts->report != NULL)
-        v->opts->report(v->opts->arg, true, what);
+        v->opts->report(v->opts->arg, FINDING_GAP, what);
     pthread_mutex_unlock(&v->lock);
     return PITR_OK;
 }

@@ -46,10 +46,10 @@ make_id(char id[SNAPSHOT_ID_LEN], uint64_t n)
 }
 
 static void
-print_problem(void *arg, bool gap, const char *what)
+print_problem(void *arg, enum finding finding, const char *what)
 {
     (void)arg;
-    (void)gap;
+    (void)finding;
     print_message("%s\n", what);
 }
 

@@ -131,7 +131,7 @@ words_after_the_command_are_its_arguments(void **state)
     assert_int_equal(l.opts.args.len, 1);
     assert_string_equal(l.opts.args.at[0], "--id");
     line_release(&l);
-    expect_refusal("show", "show: needs ID; see pitr help show");
+    expect_refusal("import", "import: needs DIR; see pitr help import");
     expect_refusal("list all", "list: unexpected argument \"all\"; see pitr help list");
 }
 

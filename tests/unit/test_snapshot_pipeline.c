@@ -270,9 +270,9 @@ a_failing_read_ends_everything_and_publishes_nothing(void **state)
 }
 
 static void
-ignore_report(void *arg, bool gap, const char *what)
+ignore_report(void *arg, enum finding finding, const char *what)
 {
-    (void)gap;
+    (void)finding;
     snprintf(arg, 1024, "%s", what);
 }
 
