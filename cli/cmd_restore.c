@@ -65,11 +65,16 @@ print_json(struct text *out, const struct restore_result *r, bool is_plan)
     json_text(&j, "snapshot", r->snapshot[0] == '\0' ? NULL : r->snapshot);
     json_ts(&j, "to", r->to);
     json_bool(&j, "plan", is_plan);
+    json_count(&j, "segments", r->segments);
     json_count(&j, "operations", r->operations);
     json_count(&j, "documents", r->documents);
     json_count(&j, "bytes", r->bytes);
     json_count(&j, "collections", r->ncolls);
     json_double(&j, "seconds", r->seconds);
+    if (is_plan) {
+        json_double(&j, "expected_seconds", r->expected_seconds);
+        json_bool(&j, "expected_is_measured", r->expected_is_measured);
+    }
     json_bool(&j, "verified", r->verified);
     json_text(&j, "pre_snapshot", r->pre_snapshot[0] == '\0' ? NULL : r->pre_snapshot);
     json_count(&j, "prepared_left_out", r->prepared_left_out);
@@ -124,7 +129,9 @@ print_text(struct text *out, const struct restore_result *r, bool is_plan)
         text_add(out, "base snapshot   %s\n", r->snapshot);
     if (r->pre_snapshot[0] != '\0')
         text_add(out, "state before    snapshot %s\n", r->pre_snapshot);
-    text_add(out, "replayed        %s operations\n", format_count(a, r->operations));
+    text_add(out, "%s  %s operations of %s oplog segments\n",
+             is_plan ? "would replay  " : "replayed      ", format_count(a, r->operations),
+             format_count(b, r->segments));
     text_add(out, "%s  %s documents of %s collections, %s\n",
              is_plan ? "would load    " : "loaded        ", format_count(a, r->documents),
              format_count(b, r->ncolls), format_bytes(c, r->bytes));
@@ -142,6 +149,12 @@ print_text(struct text *out, const struct restore_result *r, bool is_plan)
                  "note            %" PRIu64 " transactions were prepared at that moment and their "
                  "end was never captured; they are left out\n",
                  r->prepared_left_out);
+    if (is_plan)
+        text_add(out, "would take      about %s%s\n",
+                 format_seconds(a, (int64_t)(r->expected_seconds + 0.5)),
+                 r->expected_is_measured ? ", at the pace of the last restore to this target"
+                                         : " on a small machine; no restore to this target was "
+                                           "measured yet");
     text_add(out, "took            %.1f s\n", r->seconds);
     if (r->ncolls > 0)
         print_table(out, r);

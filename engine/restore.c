@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "engine/base_cursor.h"
+#include "engine/pace.h"
 #include "engine/restore_internal.h"
 #include "engine/snapshot.h"
 
@@ -75,6 +76,7 @@ summarise(const struct state *s, struct restore_result *r, struct pitr_err *err)
 {
     r->to = s->to;
     r->operations = s->operations;
+    r->segments = s->segments;
     r->prepared_left_out = s->prepared_left_out;
     r->colls = calloc(s->ncolls + 1, sizeof *r->colls);
     if (r->colls == NULL)
@@ -229,16 +231,45 @@ drop_all(const struct restore_opts *o, struct target *target, const struct fs_na
     return PITR_OK;
 }
 
+/* The checks just made will be made again, and then the target is loaded. */
+static enum pitr_rc
+estimate(const struct restore_opts *o, struct restore_result *r, double checked_seconds,
+         struct pitr_err *err)
+{
+    struct pace pace = {.factor = 1.0};
+
+    if (o->repo != NULL && pace_read(&pace, o->repo, mongo_uri_safe(o->target), err) != PITR_OK)
+        return err->rc;
+    r->expected_seconds = checked_seconds + pace.factor * pace_model(r->documents, r->bytes);
+    r->expected_is_measured = pace.is_measured;
+    return PITR_OK;
+}
+
+/* An estimate is not worth a failure. */
+static void
+learn(const struct restore_opts *o, const struct restore_result *r, int64_t started)
+{
+    struct pitr_err ignored;
+
+    if (o->repo != NULL &&
+        pace_learn(o->repo, mongo_uri_safe(o->target), r->documents, r->bytes,
+                   (double)(clock_mono_ms() - started) / 1000.0, &ignored) != PITR_OK)
+        log_event(o->job->log, LOG_INFO, "restore", "no pace is kept: %s", ignored.msg);
+}
+
 static enum pitr_rc
 touch_target(const struct restore_opts *o, const struct load_job *load,
              const struct view_list *views, struct restore_result *result, struct pitr_err *err)
 {
+    int64_t started = clock_mono_ms();
+
     if (set_marker(o, result, err) != PITR_OK)
         return err->rc;
     if (drop_all(o, load->target, &result->dropped, err) != PITR_OK ||
         restore_load(load, views, err) != PITR_OK)
         return pitr_wrap(err, "the restore did not finish and the target is incomplete: run it "
                               "again with --drop");
+    learn(o, result, started);
     return clear_marker(o, err);
 }
 
@@ -273,6 +304,8 @@ restore_run(const struct restore_opts *o, struct restore_result *result, struct 
             touch_target(o, &load, &views, result, err) != PITR_OK)
             return err->rc;
         result->verified = load.verify;
+    } else if (estimate(o, result, (double)(clock_mono_ms() - started) / 1000.0, err) != PITR_OK) {
+        return err->rc;
     }
     result->seconds = (double)(clock_mono_ms() - started) / 1000.0;
     return PITR_OK;

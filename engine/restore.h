@@ -39,6 +39,7 @@ struct restore_result {
     char pre_snapshot[SNAPSHOT_ID_LEN]; /* "" when none was taken */
     uint64_t to;                        /* last operation contained; 0 without oplog */
     uint64_t operations;                /* oplog entries replayed, without no-ops */
+    uint64_t segments;                  /* of the oplog that were read */
     uint64_t documents, bytes;
     struct restored_coll *colls; /* owned */
     size_t ncolls;
@@ -47,6 +48,8 @@ struct restore_result {
                                    captured */
     bool verified;
     double seconds;
+    double expected_seconds;   /* with plan: of the restore */
+    bool expected_is_measured; /* by the last restore into this target */
 };
 
 PITR_MUST enum pitr_rc restore_run(const struct restore_opts *opts, struct restore_result *result,

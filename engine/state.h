@@ -47,6 +47,7 @@ struct state {
     struct buf dump_users, dump_roles;
     struct store *store; /* borrowed from the repository */
     uint64_t to, operations, prepared_left_out;
+    uint64_t segments; /* of the oplog that were read */
 };
 
 /* How a state is made; zeroed: the defaults. */

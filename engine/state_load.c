@@ -68,6 +68,16 @@ walk_entry(void *arg, const struct oplog_entry *e, bool *stop, struct pitr_err *
     return replay_entry(w->replay, e, err);
 }
 
+static uint64_t
+count_segments(const struct chain *chain, const struct chain_span *span, uint64_t from, uint64_t to)
+{
+    uint64_t n = 0;
+
+    for (size_t i = span->seg; i < span->seg + span->segs; i++)
+        n += chain->segments[i].last.ts >= from && chain->segments[i].first.ts <= to;
+    return n;
+}
+
 /* Net everything the chain says up to the moment; past it only to learn how prepared transactions
  * ended. */
 static enum pitr_rc
@@ -103,6 +113,7 @@ net_chain(struct state *s, struct repo *repo, const struct chain *chain, const s
                    walk_entry, &walk, err) != PITR_OK ||
         replay_finish(s->replay, err) != PITR_OK)
         return err->rc;
+    s->segments = count_segments(chain, span, m->begin.ts, s->to);
     s->operations = replay_operations(s->replay);
     s->prepared_left_out = replay_pending(s->replay);
     s->to = replay_last(s->replay);

@@ -126,7 +126,22 @@ def test_after_a_restore_in_place_the_next_snapshot_and_tail_go_on(source, targe
 def test_a_plan_says_what_would_happen_and_touches_nothing(target, filled):
     plan = filled.ok("restore", "--to", "latest", "--target", target.uri, "--plan")
     assert plan["snapshot"] == filled.first["id"]
+    assert plan["operations"] > 0 and plan["segments"] > 0 and plan["documents"] > 0
+    assert plan["expected_seconds"] > 0 and not plan["expected_is_measured"]
     assert oracle.state_now(target.client).collections == {}
+
+
+def test_a_plan_goes_by_the_last_restore_into_the_target(source, target, pitr):
+    source.client["large"].c.insert_many([{"_id": i, "pad": "x" * 1000} for i in range(60_000)])
+    pitr.ok("snapshot")
+    pitr.restore("--latest", target=target.uri)
+    plan = pitr.ok("restore", "--latest", "--drop", "--target", target.uri, "--plan")
+    assert plan["expected_is_measured"] and plan["dropped"] == ["large.c"]
+    text = pitr.run("restore", "--latest", "--drop", "--target", target.uri, "--plan",
+                    use_json=False).stdout
+    for words in ("would replay", "would load", "would drop      large.c", "at the pace of the last"):
+        assert words in text, text
+    assert target.client["large"].c.estimated_document_count() == 60_000
 
 
 def test_a_killed_restore_can_be_run_again(source, target, filled):
