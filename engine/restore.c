@@ -38,28 +38,6 @@ check_selected(const struct state *s, const struct view_list *views, const struc
         "no namespace at that moment matches; 'pitr show' lists what a snapshot holds");
 }
 
-/* Base, moment and the netted state of what is selected. */
-static enum pitr_rc
-prepare_state(struct state *state, const struct restore_opts *o, const struct selection *sel,
-              struct restore_result *result, struct pitr_err *err)
-{
-    PITR_AUTO(history_release) struct history h = {0};
-    struct choice choice;
-    struct state_opts opts = {.memory = o->memory};
-
-    if (o->dump_dir != NULL)
-        return state_load_dump(state, o->dump_dir, sel, err);
-    if (history_load(&h, o->repo, err) != PITR_OK)
-        return err->rc;
-    for (size_t i = 0; i < h.damaged.len; i++)
-        log_event(o->job->log, LOG_WARNING, "restore", "not used: %s", h.damaged.at[i]);
-    if (history_choose(&h, &o->moment, &choice, err) != PITR_OK ||
-        state_load(state, o->repo, &h, &choice, sel, &opts, o->job, err) != PITR_OK)
-        return err->rc;
-    memcpy(result->snapshot, state->manifest.id, sizeof result->snapshot);
-    return PITR_OK;
-}
-
 static enum pitr_rc
 check_chunks(struct state *s, struct job *job, struct pitr_err *err)
 {
@@ -68,6 +46,58 @@ check_chunks(struct state *s, struct job *job, struct pitr_err *err)
         if (s->colls[i].node != NULL &&
             base_check_chunks(s->store, s->colls[i].node, false, err) != PITR_OK)
             return err->rc;
+    return PITR_OK;
+}
+
+/* Everything that will be loaded is read and checked: base and oplog. */
+static enum pitr_rc
+prepare_from(struct state *state, const struct restore_opts *o, const struct history *h,
+             const struct choice *choice, struct pitr_err *err)
+{
+    struct state_opts opts = {.memory = o->memory};
+
+    if (state_load(state, o->repo, h, choice, &o->selection, &opts, o->job, err) != PITR_OK ||
+        check_chunks(state, o->job, err) != PITR_OK)
+        return err->rc;
+    return state_prove(state, PROVE_THREADS, o->job, err);
+}
+
+/* A snapshot that turns out to be damaged is no reason to give up while an older one leads to the
+ * same moment. */
+static enum pitr_rc
+prepare_state(struct state *state, const struct restore_opts *o, struct restore_result *result,
+              struct pitr_err *err)
+{
+    PITR_AUTO(history_release) struct history h = {0};
+    struct pitr_err first = {.rc = PITR_OK};
+    struct choice choice;
+
+    if (o->dump_dir != NULL) {
+        if (state_load_dump(state, o->dump_dir, &o->selection, err) != PITR_OK)
+            return err->rc;
+        return state_prove(state, PROVE_THREADS, o->job, err);
+    }
+    if (history_load(&h, o->repo, err) != PITR_OK)
+        return err->rc;
+    for (size_t i = 0; i < h.damaged.len; i++)
+        log_event(o->job->log, LOG_WARNING, "restore", "not used: %s", h.damaged.at[i]);
+    if (history_choose(&h, &o->moment, &choice, err) != PITR_OK)
+        return err->rc;
+    while (prepare_from(state, o, &h, &choice, err) != PITR_OK) {
+        const char *bad = h.snapshots[choice.snapshot].id;
+
+        if (first.rc == PITR_OK)
+            first = *err;
+        if (err->rc != PITR_CORRUPT || !history_choose_older(&h, &choice)) {
+            *err = first;
+            return err->rc;
+        }
+        log_event(o->job->log, LOG_WARNING, "restore",
+                  "not used: snapshot %s: %s; going on with the older snapshot %s", bad, err->msg,
+                  h.snapshots[choice.snapshot].id);
+        state_release(state);
+    }
+    memcpy(result->snapshot, state->manifest.id, sizeof result->snapshot);
     return PITR_OK;
 }
 
@@ -279,20 +309,18 @@ restore_run(const struct restore_opts *o, struct restore_result *result, struct 
     PITR_AUTO(state_release) struct state state = {0};
     PITR_AUTO(target_freep) struct target *target = NULL;
     PITR_AUTO(view_list_release) struct view_list views = {0};
-    struct selection sel = o->selection;
+    const struct selection *sel = &o->selection;
     struct load_job load = {
-        .state = &state, .sel = &sel, .job = o->job, .exact = o->drop, .verify = !o->no_verify};
+        .state = &state, .sel = sel, .job = o->job, .exact = o->drop, .verify = !o->no_verify};
     int64_t started = clock_mono_ms();
 
-    if (prepare_state(&state, o, &sel, result, err) != PITR_OK ||
-        check_chunks(&state, o->job, err) != PITR_OK ||
-        state_prove(&state, PROVE_THREADS, o->job, err) != PITR_OK ||
-        view_list_make(&views, &state, &sel, err) != PITR_OK ||
-        check_selected(&state, &views, &sel, err) != PITR_OK ||
+    if (prepare_state(&state, o, result, err) != PITR_OK ||
+        view_list_make(&views, &state, sel, err) != PITR_OK ||
+        check_selected(&state, &views, sel, err) != PITR_OK ||
         target_open(&target, o->target, o->job, o->connections, err) != PITR_OK ||
         state_trim(&state, !target_can_narrow(target), err) != PITR_OK ||
         summarise(&state, result, err) != PITR_OK ||
-        find_in_the_way(o, &sel, &state, &views, target, &result->dropped, err) != PITR_OK)
+        find_in_the_way(o, sel, &state, &views, target, &result->dropped, err) != PITR_OK)
         return err->rc;
     load.target = target;
     if (restore_check_rights(&load, &result->dropped, err) != PITR_OK)

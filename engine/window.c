@@ -452,3 +452,21 @@ history_choose(const struct history *h, const struct moment *m, struct choice *o
             return choose_base(h, &h->windows[i], to, out, err);
     return refuse(h, m, err);
 }
+
+bool
+history_choose_older(const struct history *h, struct choice *choice)
+{
+    const struct manifest *now = &h->snapshots[choice->snapshot], *best = NULL;
+
+    for (size_t i = 0; now->pitr && i < h->nsnapshots; i++) {
+        const struct manifest *m = &h->snapshots[i];
+
+        if (m->pitr && m->timeline == now->timeline && m->t_end.ts < now->t_end.ts &&
+            (best == NULL || m->t_end.ts >= best->t_end.ts) &&
+            chain_covering(&h->chain, m->timeline, m->begin.ts, choice->to) != NULL) {
+            best = m;
+            choice->snapshot = i;
+        }
+    }
+    return best != NULL;
+}

@@ -67,5 +67,8 @@ struct choice {
  * id may be a unique beginning of it. */
 PITR_MUST enum pitr_rc history_choose(const struct history *h, const struct moment *m,
                                       struct choice *out, struct pitr_err *err);
+/* The next older snapshot from which the same moment can be reached, for when a choice turns out to
+ * be damaged; false if there is none. */
+bool history_choose_older(const struct history *h, struct choice *choice);
 
 #endif

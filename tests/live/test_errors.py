@@ -131,6 +131,21 @@ def test_a_truncated_pack(target, filled):
     filled.fails(5, "verify", "--data")
 
 
+def test_a_damaged_snapshot_is_passed_over_for_an_older_one(source, target, filled):
+    older = set(packs(filled.repo))
+    source.client["shop"].c.insert_many([{"_id": f"n{i}", "pad": os.urandom(600)}
+                                         for i in range(2000)])
+    newer = filled.ok("snapshot")
+    for pack in set(packs(filled.repo)) - older:
+        os.truncate(pack, pack.stat().st_size // 2)
+    result = filled.run("restore", "--snapshot", newer["id"], "--target", target.uri, "--yes")
+    assert result.rc == 0, str(result)
+    assert result.json["snapshot"] == filled.first["id"]
+    assert newer["id"] in result.stderr and "older" in result.stderr, str(result)
+    oracle.assert_equal(oracle.state_now(source.client), oracle.state_now(target.client))
+    filled.fails(5, "verify")
+
+
 def test_a_flipped_byte_in_any_large_file_is_found(filled):
     index = index_files(filled.repo)
     for path in files(filled.repo, at_least=200)[:12]:
