@@ -312,3 +312,21 @@ extjson_parse(struct buf *out, const char *text, size_t len, struct pitr_err *er
         return bad(&p, "something follows the object");
     return PITR_OK;
 }
+
+enum pitr_rc
+extjson_parse_value(struct buf *out, const char *text, size_t len, struct pitr_err *err)
+{
+    struct parser p = {.text = text, .at = text, .end = text + len, .out = out, .err = err};
+    static const uint8_t head[] = {BSON_NIL, '\0'};
+    size_t at = out->len;
+
+    if (buf_append_le32(out, 0, err) != PITR_OK ||
+        buf_append(out, head, sizeof head, err) != PITR_OK || parse_value(&p, at + 4) != PITR_OK)
+        return err->rc;
+    if (peek(&p) != '\0' || p.at != p.end)
+        return bad(&p, "something follows the value");
+    if (buf_append_u8(out, 0, err) != PITR_OK)
+        return err->rc;
+    put_le32(out->data + at, (uint32_t)(out->len - at));
+    return PITR_OK;
+}

@@ -16,5 +16,8 @@
  * message naming the position; NOMEM. */
 PITR_MUST enum pitr_rc extjson_parse(struct buf *out, const char *text, size_t len,
                                      struct pitr_err *err);
+/* The same for any one JSON value: the document has one element, without a name, that is it. */
+PITR_MUST enum pitr_rc extjson_parse_value(struct buf *out, const char *text, size_t len,
+                                           struct pitr_err *err);
 
 #endif
