@@ -32,8 +32,7 @@ struct walk {
     struct blob *blob;
     const struct repo_keys *keys;
     uint64_t from, to;
-    chain_visit *visit;
-    void *arg;
+    const struct chain_visitor *visitor;
     bool is_first, stop;
     struct segment_info before;
 };
@@ -58,18 +57,22 @@ visit_entry(struct walk *w, const char *name, const uint8_t *data, size_t len, s
 {
     struct oplog_entry e;
     struct oplog_stamp stamp;
-    struct pitr_err ignored;
+    struct pitr_err ignored, why;
 
     if (oplog_entry_parse(&e, data, len, err) != PITR_OK) {
+        if (oplog_entry_stamp(&stamp, data, len, &ignored) != PITR_OK)
+            return pitr_wrap(err, "%s", name);
         /* An operation nobody asked for may well be unknown. */
-        if (oplog_entry_stamp(&stamp, data, len, &ignored) == PITR_OK &&
-            (stamp.ts < w->from || stamp.ts > w->to))
+        if (stamp.ts < w->from || stamp.ts > w->to)
             return PITR_OK;
-        return pitr_wrap(err, "%s", name);
+        if (w->visitor->unknown == NULL)
+            return pitr_wrap(err, "%s", name);
+        why = *err;
+        return w->visitor->unknown(w->visitor->arg, data, len, &stamp, why.msg, &w->stop, err);
     }
     if (e.ts < w->from || e.ts > w->to)
         return PITR_OK;
-    return w->visit(w->arg, &e, &w->stop, err);
+    return w->visitor->entry(w->visitor->arg, &e, &w->stop, err);
 }
 
 static enum pitr_rc
@@ -105,14 +108,19 @@ chain_walk(const struct chain *c, struct blob *blob, const struct repo_keys *key
            uint32_t timeline, uint64_t from, uint64_t to, chain_visit *visit, void *arg,
            struct pitr_err *err)
 {
+    struct chain_visitor v = {.entry = visit, .arg = arg};
+
+    return chain_walk_with(c, blob, keys, timeline, from, to, &v, err);
+}
+
+enum pitr_rc
+chain_walk_with(const struct chain *c, struct blob *blob, const struct repo_keys *keys,
+                uint32_t timeline, uint64_t from, uint64_t to, const struct chain_visitor *v,
+                struct pitr_err *err)
+{
     const struct chain_span *span = chain_covering(c, timeline, from, to);
-    struct walk w = {.blob = blob,
-                     .keys = keys,
-                     .from = from,
-                     .to = to,
-                     .visit = visit,
-                     .arg = arg,
-                     .is_first = true};
+    struct walk w = {
+        .blob = blob, .keys = keys, .from = from, .to = to, .visitor = v, .is_first = true};
     char a[TS_TEXT_LEN], b[TS_TEXT_LEN];
     size_t i;
 

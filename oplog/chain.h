@@ -53,4 +53,19 @@ PITR_MUST enum pitr_rc chain_walk(const struct chain *c, struct blob *blob,
                                   const struct repo_keys *keys, uint32_t timeline, uint64_t from,
                                   uint64_t to, chain_visit *visit, void *arg, struct pitr_err *err);
 
+/* The same for readers that can do without understanding every entry: one whose operation this
+ * version does not know goes to `unknown`, with the reason, and the walk goes on. */
+typedef enum pitr_rc chain_visit_unknown(void *arg, const uint8_t *data, size_t len,
+                                         const struct oplog_stamp *stamp, const char *why,
+                                         bool *stop, struct pitr_err *err);
+struct chain_visitor {
+    chain_visit *entry;
+    chain_visit_unknown *unknown; /* NULL: such an entry is CORRUPT */
+    void *arg;
+};
+PITR_MUST enum pitr_rc chain_walk_with(const struct chain *c, struct blob *blob,
+                                       const struct repo_keys *keys, uint32_t timeline,
+                                       uint64_t from, uint64_t to, const struct chain_visitor *v,
+                                       struct pitr_err *err);
+
 #endif
