@@ -1,6 +1,7 @@
 #include "cli/app.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -114,14 +115,24 @@ app_progress_end(struct app *app)
     app->progress = NULL;
 }
 
+/* Ends the program: SIGPIPE is ignored everywhere else, so that a lost connection is an error. */
+static void
+end_without_reader(void)
+{
+    signal(SIGPIPE, SIG_DFL);
+    raise(SIGPIPE);
+}
+
 static enum pitr_rc
-write_out(const uint8_t *data, size_t len, struct pitr_err *err)
+write_out(const uint8_t *data, size_t len, bool needs_reader, struct pitr_err *err)
 {
     while (len > 0) {
         ssize_t n = write(STDOUT_FILENO, data, len);
 
         if (n < 0 && errno == EINTR)
             continue;
+        if (n < 0 && errno == EPIPE && needs_reader)
+            end_without_reader();
         if (n < 0) {
             pitr_fail_errno(err, errno, "writing to stdout");
             /* Neither the repository nor the user's request is at fault. */
@@ -139,9 +150,21 @@ app_print(struct app *app, struct text *out, struct pitr_err *err)
     app_progress_end(app);
     if (app->is_json)
         text_add(out, "\n");
-    if (text_check(out, err) != PITR_OK || write_out(out->buf.data, out->buf.len, err) != PITR_OK)
+    if (text_check(out, err) != PITR_OK ||
+        write_out(out->buf.data, out->buf.len, false, err) != PITR_OK)
         return err->rc;
     app->has_answered = app->is_json;
+    return PITR_OK;
+}
+
+enum pitr_rc
+app_stream(struct app *app, struct text *out, struct pitr_err *err)
+{
+    app_progress_end(app);
+    if (text_check(out, err) != PITR_OK ||
+        write_out(out->buf.data, out->buf.len, true, err) != PITR_OK)
+        return err->rc;
+    buf_clear(&out->buf);
     return PITR_OK;
 }
 
@@ -176,6 +199,6 @@ app_fail(struct app *app, const struct pitr_err *err)
     json_object_end(&j);
     text_add(&out, "\n");
     if (text_check(&out, &ignored) == PITR_OK &&
-        write_out(out.buf.data, out.buf.len, &ignored) != PITR_OK)
+        write_out(out.buf.data, out.buf.len, false, &ignored) != PITR_OK)
         fprintf(stderr, "pitr: %s\n", ignored.msg);
 }

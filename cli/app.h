@@ -47,6 +47,11 @@ void app_progress_end(struct app *app);
  * when stdout cannot be written. */
 PITR_MUST enum pitr_rc app_print(struct app *app, struct text *out, struct pitr_err *err);
 
+/* Write a piece of output as it is, and empty it, for commands that print as they find. Where
+ * nobody reads any more (`| head`), the program ends by SIGPIPE, as usual tools do. Fails: as
+ * above. */
+PITR_MUST enum pitr_rc app_stream(struct app *app, struct text *out, struct pitr_err *err);
+
 /* Member "error" of an object, as every failure prints it. */
 void json_error(struct json *j, const struct pitr_err *err);
 /* One line on stderr, and the object on stdout unless the command has answered itself. */

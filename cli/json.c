@@ -151,6 +151,13 @@ json_null(struct json *j, const char *key)
 }
 
 void
+json_raw(struct json *j, const char *key, const char *value, size_t len)
+{
+    begin_value(j, key);
+    text_bytes(j->out, value, len);
+}
+
+void
 json_ts(struct json *j, const char *key, uint64_t ts)
 {
     if (ts == 0) {

@@ -26,6 +26,8 @@ void json_count(struct json *j, const char *key, uint64_t value);
 void json_double(struct json *j, const char *key, double value);
 void json_bool(struct json *j, const char *key, bool value);
 void json_null(struct json *j, const char *key);
+/* A value that is JSON already. */
+void json_raw(struct json *j, const char *key, const char *value, size_t len);
 
 /* The forms every command uses. */
 void json_ts(struct json *j, const char *key, uint64_t ts); /* {"t":SECS,"i":INC}, null for 0 */

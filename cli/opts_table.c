@@ -63,9 +63,13 @@ static const struct command_spec commands[CMD_COUNT] = {
         {
             .name = "log",
             .summary = "search the captured operations",
-            .help = "Prints them in the order in which they took effect; what transactions did "
-                    "stands where they were committed. The timestamp of an operation can be given "
-                    "to restore as --to (with it) or --before (without it).",
+            .help =
+                "Prints them in the order in which they took effect; what transactions did "
+                "stands where they were committed. The timestamp of an operation can be given "
+                "to restore as --to (with it) or --before (without it).\n"
+                "TIME is RFC 3339 with a zone (a whole second), an oplog timestamp SECS,INC, or "
+                "\"latest\". What is not captured in between is reported as a gap. Values are "
+                "shortened; with --json everything is printed, one object a line.",
         },
     [CMD_DIFF] =
         {
@@ -219,7 +223,8 @@ static const struct opt_spec options[OPT_COUNT] = {
                 .kind = OPT_VALUE,
                 .value = "TIME|latest",
                 .commands = TAKES_STATE | ON(CMD_LOG),
-                .help = "The state at this moment; latest is the newest that is captured."},
+                .help = "The state at this moment; log: operations up to it, with it. latest is "
+                        "the newest that is captured."},
     [OPT_BEFORE] = {.name = "before",
                     .kind = OPT_VALUE,
                     .value = "SECS,INC",

@@ -36,10 +36,10 @@ window_json(struct json *j, const struct window *w)
     json_object_end(j);
 }
 
-static void
-gap_json(struct json *j, const struct gap *g)
+void
+report_gap_json(struct json *j, const char *key, const struct gap *g)
 {
-    json_object(j, NULL);
+    json_object(j, key);
     json_int(j, "timeline", g->timeline);
     json_ts(j, "after", g->after.ts);
     json_ts(j, "before", g->before.ts);
@@ -59,7 +59,7 @@ report_windows_json(struct json *j, const struct history *h)
     json_array_end(j);
     json_array(j, "gaps");
     for (size_t i = 0; i < h->chain.ngaps; i++)
-        gap_json(j, &h->chain.gaps[i]);
+        report_gap_json(j, NULL, &h->chain.gaps[i]);
     json_array_end(j);
 }
 

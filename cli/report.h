@@ -10,6 +10,8 @@
 /* Members of the current object: everything a manifest's root says. */
 void report_snapshot_json(struct json *j, const struct manifest *m);
 
+void report_gap_json(struct json *j, const char *key, const struct gap *g);
+
 /* Arrays "restorable" and "gaps", and the same for people. */
 void report_windows_json(struct json *j, const struct history *h);
 void report_windows(struct text *out, const struct history *h);
