@@ -29,23 +29,25 @@ utf8_length(const unsigned char *s)
 static void
 add_string(struct text *out, const char *value)
 {
-    const unsigned char *s = (const unsigned char *)value;
+    const unsigned char *s = (const unsigned char *)value, *run = s; /* [run, s) stays as it is */
 
-    text_add(out, "\"");
+    text_bytes(out, "\"", 1);
     while (*s != '\0') {
         size_t len = utf8_length(s);
 
+        if (len != 0 && *s != '"' && *s != '\\' && *s >= 0x20 && *s != 0x7f) {
+            s += len;
+            continue;
+        }
+        text_bytes(out, (const char *)run, (size_t)(s - run));
         if (*s == '"' || *s == '\\')
             text_add(out, "\\%c", *s);
-        else if (*s < 0x20 || *s == 0x7f)
-            text_add(out, "\\u%04x", *s);
-        else if (len == 0)
-            text_add(out, "\\ufffd");
         else
-            text_bytes(out, (const char *)s, len);
-        s += len == 0 ? 1 : len;
+            text_add(out, "\\u%04x", len == 0 ? 0xfffdU : *s);
+        run = ++s;
     }
-    text_add(out, "\"");
+    text_bytes(out, (const char *)run, (size_t)(s - run));
+    text_bytes(out, "\"", 1);
 }
 
 /* Comma and key: what stands before every value. */
@@ -53,11 +55,11 @@ static void
 begin_value(struct json *j, const char *key)
 {
     if (j->wants_comma)
-        text_add(j->out, ",");
+        text_bytes(j->out, ",", 1);
     j->wants_comma = true;
     if (key != NULL) {
         add_string(j->out, key);
-        text_add(j->out, ":");
+        text_bytes(j->out, ":", 1);
     }
 }
 
@@ -65,14 +67,14 @@ static void
 open_with(struct json *j, const char *key, const char *bracket)
 {
     begin_value(j, key);
-    text_add(j->out, "%s", bracket);
+    text_bytes(j->out, bracket, 1);
     j->wants_comma = false;
 }
 
 static void
 close_with(struct json *j, const char *bracket)
 {
-    text_add(j->out, "%s", bracket);
+    text_bytes(j->out, bracket, 1);
     j->wants_comma = true;
 }
 
