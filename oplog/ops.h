@@ -3,7 +3,8 @@
  *
  * Most entries are one operation. The applyOps of a user and vectored writes are several, and those
  * of a transaction come into effect where it commits, whatever entries they were logged in: pieces
- * wait in memory until then, as docs/oplog.md says under Transactions. What was aborted never comes.
+ * wait in memory until then, as docs/oplog.md says under Transactions. What was aborted never
+ * comes.
  *
  * This is for readers that look at operations; it never fails because of an operation it does not
  * understand, but hands it over with a note. Who wants to change data by them uses oplog/replay.h,

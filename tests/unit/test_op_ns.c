@@ -101,7 +101,8 @@ drop_database_is_about_whatever_may_be_in_it(void **state)
 {
     static const char *const meant[] = {"shop.x", "shop.*", "*.x", "sh*p.x.y",
                                         "*x.y",   "*.*",    "s*.*"};
-    static const char *const not_meant[] = {"shopping.x", "sho.x", "shop", "x.shop.*", "s.*"};
+    static const char *const not_meant[] = {"shopping.x", "sho.x", "shop",
+                                            "x.shop.*",   "s.*",   "shop."};
     static const char *const covering[] = {"shop.*", "*.*", "s*.*", "shop.**"};
     static const char *const partial[] = {"shop.a*", "shop.*a", "*.x", "shopping.*", "shop"};
     struct op_ns names = names_of('c', "shop.$cmd", "{\"dropDatabase\":1}");

@@ -332,6 +332,8 @@ gaps_inside_the_range_are_told_in_their_place(void **state)
     finds(f, "gap 1-5; 5 d.c 5; ");
     range(f, 1, 1);
     finds(f, "1 d.c 1; gap 1-5; ");
+    f->opts.to = ts_make(1, 1);
+    finds(f, "1 d.c 1; ");
 }
 
 static void
