@@ -234,7 +234,7 @@ take_flags(struct config *c, const struct opts *opts, struct pitr_err *err)
     for (int i = 0; i < CONFIG_COUNT; i++) {
         static const char *const flags[OPT_COUNT] = {
             [OPT_REPO] = "--repo",   [OPT_URI] = "--uri",           [OPT_CODEC] = "--codec",
-            [OPT_LEVEL] = "--level", [OPT_INTERVAL] = "--interval",
+            [OPT_LEVEL] = "--level", [OPT_INTERVAL] = "--interval", [OPT_MEMORY] = "--memory",
         };
         int option = keys[i].option;
         const char *text = option == NO_OPTION ? NULL : opts_text(opts, (enum opt_id)option);

@@ -234,6 +234,21 @@ zlib_has_nine_levels(void **state)
 
 #define IN_A_FOLDER(test) cmocka_unit_test_setup_teardown(test, tmpdir_setup, tmpdir_teardown)
 
+static void
+an_option_is_the_origin_of_its_setting(void **state)
+{
+    char program[] = "pitr", command[] = "restore", memory[] = "--memory=64";
+    char *argv[] = {program, command, memory, NULL};
+    char *const no_env[] = {NULL};
+    struct setup s = {0};
+
+    (void)state;
+    assert_int_equal(opts_parse(&s.opts, 3, argv, &s.err), PITR_OK);
+    assert_int_equal(config_load(&s.config, &s.opts, no_env, &s.err), PITR_OK);
+    assert_setting(&s.config, CONFIG_MEMORY, "64", "--memory");
+    setup_release(&s);
+}
+
 int
 main(void)
 {
@@ -249,6 +264,7 @@ main(void)
         IN_A_FOLDER(a_missing_file_is_a_usage_error),
         IN_A_FOLDER(a_bad_flag_is_named_by_its_option),
         IN_A_FOLDER(zlib_has_nine_levels),
+        cmocka_unit_test(an_option_is_the_origin_of_its_setting),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
