@@ -55,8 +55,9 @@ static const struct command_spec commands[CMD_COUNT] = {
             .synopsis = "ID | --at TIME --ns DB.COLL --id ID",
             .summary = "show what one snapshot holds, or one document at one moment",
             .help = "ID is a snapshot's id, the beginning of one, or \"latest\".\n"
-                    "With --at the document of --ns whose _id is --id is printed as it was at that "
-                    "moment; where it did not exist then, the command ends with 6.",
+                    "With --at the document of --ns, one collection, whose _id is --id is printed "
+                    "as it was at that moment; where it did not exist then, the command ends with "
+                    "6. Of a time-series collection, --ns db.system.buckets.name shows one bucket.",
             .max_args = 1,
         },
     [CMD_LOG] =
@@ -76,7 +77,12 @@ static const struct command_spec commands[CMD_COUNT] = {
             .name = "diff",
             .synopsis = "FROM TO",
             .summary = "show which documents differ between two moments",
-            .help = "FROM and TO are moments as restore takes them.",
+            .help = "FROM and TO are moments as restore --to takes them, or ids of snapshots. "
+                    "Collections are followed when they are renamed. Documents of one that is "
+                    "there at one of the moments only are counted, and listed if --ns names it "
+                    "without *.\n"
+                    "Documents are compared byte by byte; their order in a capped collection is "
+                    "not. Ends with 0 whether there are differences or not.",
             .min_args = 2,
             .max_args = 2,
         },
@@ -298,7 +304,7 @@ static const struct opt_spec options[OPT_COUNT] = {
                 .kind = OPT_VALUE,
                 .value = "TIME",
                 .commands = ON(CMD_SHOW),
-                .help = "The moment, as restore takes it."},
+                .help = "The moment, as restore --to takes it, or a snapshot's id."},
     [OPT_ID] = {.name = "id",
                 .kind = OPT_VALUE,
                 .value = "ID",

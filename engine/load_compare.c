@@ -269,9 +269,10 @@ index_field_equal(const struct belem *expected, const struct belem *actual)
     return values_equal(expected, actual);
 }
 
-static enum pitr_rc
-compare_index(const struct load_coll *c, const char *name, const struct belem *expected,
-              const struct belem *actual, const struct difference_sink *sink, struct pitr_err *err)
+enum pitr_rc
+load_compare_index(const struct load_coll *c, const char *name, const struct belem *expected,
+                   const struct belem *actual, const struct difference_sink *sink,
+                   struct pitr_err *err)
 {
     /* Views of the two documents, never grown or released. */
     struct buf want = {(uint8_t *)(uintptr_t)expected->value, expected->value_len, 0};
@@ -333,7 +334,7 @@ compare_lists(const struct load_coll *c, const struct buf *from, const struct bu
         if (!found && due != INDEX_BY_CREATE)
             tell(sink, "index %s is %s", name, from_is_expected ? "missing" : "unexpected");
         else if (found && from_is_expected &&
-                 compare_index(c, name, &spec, &other, sink, err) != PITR_OK)
+                 load_compare_index(c, name, &spec, &other, sink, err) != PITR_OK)
             return err->rc;
     }
 }

@@ -10,6 +10,7 @@
 #define PITR_ENGINE_LOAD_COMPARE_H
 
 #include "engine/load.h"
+#include "mongo/bsonio.h"
 
 /* Told every difference as a sentence without the namespace: "index a_1 is missing". */
 struct difference_sink {
@@ -26,5 +27,10 @@ PITR_MUST enum pitr_rc load_compare_options(const struct load_coll *c, const str
 PITR_MUST enum pitr_rc load_compare_indexes(const struct load_coll *c, const struct buf *actual,
                                             const struct difference_sink *sink,
                                             struct pitr_err *err);
+
+/* Two specs of the index `name`, TTL parts included. */
+PITR_MUST enum pitr_rc load_compare_index(const struct load_coll *c, const char *name,
+                                          const struct belem *expected, const struct belem *actual,
+                                          const struct difference_sink *sink, struct pitr_err *err);
 
 #endif

@@ -33,6 +33,7 @@ struct state_coll {
     const struct dump_coll *dumped; /* base documents in a mongodump file, or NULL; borrowed */
     const struct buf *literal;      /* base documents as they are, or NULL; borrowed */
     struct net *net;                /* borrowed from the replay, or NULL */
+    const uint8_t *uuid;            /* UUID_LEN bytes, borrowed; NULL in a dump */
     struct fingerprint print;       /* of the final documents: set by state_prove() */
     uint64_t evicted;               /* oldest documents left out: set by state_trim() */
 };

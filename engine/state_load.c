@@ -134,6 +134,7 @@ select_replayed(struct state *s, const struct selection *sel, struct pitr_err *e
         if (c == NULL)
             continue;
         c->net = rc->net;
+        c->uuid = rc->uuid;
         if (rc->base != REPLAY_NO_BASE)
             c->node = &s->manifest.colls[rc->base];
     }
@@ -150,8 +151,10 @@ select_manifest(struct state *s, const struct selection *sel, struct pitr_err *e
         if (state_add(s, sel, node->db, node->name, &node->options, &node->indexes, &c, err) !=
             PITR_OK)
             return err->rc;
-        if (c != NULL)
-            c->node = node;
+        if (c == NULL)
+            continue;
+        c->node = node;
+        c->uuid = node->uuid;
     }
     return PITR_OK;
 }
