@@ -81,7 +81,7 @@ load_later(struct diff *d, const struct history *h, const struct choice *from, s
         chain_covering(&h->chain, base->timeline, base->begin.ts, own.to) != NULL) {
         if (load_state(d, h, &shared, &d->to, err) == PITR_OK)
             return PITR_OK;
-        if (err->rc != PITR_GAP)
+        if (err->rc != PITR_GAP && err->rc != PITR_CORRUPT)
             return err->rc;
         state_release(&d->to);
     }

@@ -12,7 +12,8 @@
  * like a net (oplog/spill.h), and those of the later are looked up in it.
  *
  * Documents are compared byte by byte. The order of documents in capped collections is not
- * compared.
+ * compared; and 4.4 does not log what it evicts from them, so what it evicted between the moments
+ * is told only where each has a base of its own.
  */
 #ifndef PITR_ENGINE_DIFF_H
 #define PITR_ENGINE_DIFF_H

@@ -218,28 +218,48 @@ check_ns(const char *ns, struct pitr_err *err)
     return PITR_OK;
 }
 
+static enum pitr_rc
+look_from(const struct lookup_opts *o, const struct history *h, const struct choice *choice,
+          struct lookup_result *out, struct pitr_err *err)
+{
+    PITR_AUTO(state_release) struct state state = {0};
+    struct place place;
+
+    if (load(&state, o, h, choice, o->key, err) != PITR_OK)
+        return err->rc;
+    memcpy(out->snapshot, state.manifest.id, sizeof out->snapshot);
+    out->to = state.to;
+    if (!place_find(&place, &state, o->ns))
+        return explain(out, o, h, choice, &state, err);
+    memcpy(out->uuid, place.uuid, sizeof out->uuid);
+    if (place_read(&state, &place, o->key, &out->doc, o->job, err) != PITR_OK)
+        return pitr_wrap(err, "%s", o->ns);
+    out->found = out->doc.len > 0 ? LOOKUP_DOCUMENT : LOOKUP_NO_DOCUMENT;
+    return PITR_OK;
+}
+
 enum pitr_rc
 lookup_run(const struct lookup_opts *o, struct lookup_result *out, struct pitr_err *err)
 {
     PITR_AUTO(history_release) struct history h = {0};
-    PITR_AUTO(state_release) struct state state = {0};
     struct choice choice;
-    struct place place;
 
     if (check_ns(o->ns, err) != PITR_OK || history_load(&h, o->repo, err) != PITR_OK)
         return err->rc;
     for (size_t i = 0; i < h.damaged.len; i++)
         log_event(o->job->log, LOG_WARNING, "show", "not used: %s", h.damaged.at[i]);
-    if (history_choose(&h, &o->moment, &choice, err) != PITR_OK ||
-        load(&state, o, &h, &choice, o->key, err) != PITR_OK)
+    if (history_choose(&h, &o->moment, &choice, err) != PITR_OK)
         return err->rc;
-    memcpy(out->snapshot, state.manifest.id, sizeof out->snapshot);
-    out->to = state.to;
-    if (!place_find(&place, &state, o->ns))
-        return explain(out, o, &h, &choice, &state, err);
-    memcpy(out->uuid, place.uuid, sizeof out->uuid);
-    if (place_read(&state, &place, o->key, &out->doc, o->job, err) != PITR_OK)
-        return pitr_wrap(err, "%s", o->ns);
-    out->found = out->doc.len > 0 ? LOOKUP_DOCUMENT : LOOKUP_NO_DOCUMENT;
+    /* A snapshot that turns out to be damaged gives way to an older one. */
+    while (look_from(o, &h, &choice, out, err) != PITR_OK) {
+        const char *bad = h.snapshots[choice.snapshot].id;
+
+        if (err->rc != PITR_CORRUPT || !history_choose_older(&h, &choice))
+            return err->rc;
+        log_event(o->job->log, LOG_WARNING, "show",
+                  "not used: snapshot %s: %s; going on with the older snapshot %s", bad, err->msg,
+                  h.snapshots[choice.snapshot].id);
+        lookup_result_release(out);
+    }
     return PITR_OK;
 }

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import signal
 import subprocess
 import uuid
@@ -183,8 +184,9 @@ def test_a_random_history_is_told_exactly(source, pitr, tmp_path, seed):
     assert shared.json["from_snapshot"] == shared.json["to_snapshot"] == first["id"]
     check(diff(pitr, stamp(a.at), stamp(b.at), "--ns", "wl_shop.c*", "--exclude-ns", "wl_shop.c1"),
           expected(a, b, lambda ns: ns.startswith("wl_shop.c") and ns != "wl_shop.c1"))
-    check(diff(pitr, stamp(a.at), stamp(b.at), "--ns", "wl_shop.t3"),
-          expected(a, b, lambda ns: ns == "wl_shop.t3", named=["wl_shop.t3"]))
+    for name in sorted({c.visible for t in (a, b) for c in t.collections.values()})[-3:]:
+        check(diff(pitr, stamp(a.at), stamp(b.at), "--ns", name),
+              expected(a, b, lambda ns: ns == name, named=[name]))
     # Without the oplog between them, each snapshot is its own base.
     for path in between:
         path.unlink()
@@ -414,3 +416,18 @@ def test_show_says_what_it_cannot_show(source, pitr, tmp_path):
     pitr.fails(2, "show", taken["id"], "--at", "latest", says="--at TIME")
     pitr.fails(2, "show", "--at", "latest", "--ns", "shop.orders", says="--id")
     pitr.fails(6, *where("shop.orders", at="5,1"), says="nearest")
+
+
+def test_a_damaged_snapshot_gives_way_to_an_older_one(source, pitr, tmp_path):
+    c = source.client.shop.c
+    c.insert_one({"_id": 1})
+    first = pitr.ok("snapshot")
+    packs = set((tmp_path / "repo/packs").rglob("*"))
+    c.insert_many([{"_id": i, "pad": os.urandom(600)} for i in range(2, 2000)])
+    newer = pitr.ok("snapshot")
+    for pack in set((tmp_path / "repo/packs").rglob("*")) - packs:
+        if pack.is_file():
+            os.truncate(pack, pack.stat().st_size // 2)
+    done = pitr.run("show", "--at", newer["id"], "--ns", "shop.c", "--id", "1")
+    assert done.rc == 0 and done.json["snapshot"] == first["id"], str(done)
+    assert newer["id"] in done.stderr
