@@ -72,6 +72,7 @@ print_json(struct text *out, const struct restore_result *r, bool is_plan)
     json_count(&j, "collections", r->ncolls);
     json_double(&j, "seconds", r->seconds);
     if (is_plan) {
+        json_bool(&j, "needs_drop", r->needs_drop);
         json_double(&j, "expected_seconds", r->expected_seconds);
         json_bool(&j, "expected_is_measured", r->expected_is_measured);
     }
@@ -141,6 +142,9 @@ print_text(struct text *out, const struct restore_result *r, bool is_plan)
                  : is_plan ? "would drop    "
                            : "dropped       ",
                  r->dropped.at[i]);
+    if (r->needs_drop)
+        text_add(out,
+                 "note            the target holds data: without --drop the restore is refused\n");
     if (!is_plan)
         text_add(out, "verified        %s\n",
                  r->verified ? "yes: counts, indexes and contents are those of that moment" : "no");

@@ -272,6 +272,7 @@ estimate(const struct restore_opts *o, struct restore_result *r, double checked_
         return err->rc;
     r->expected_seconds = checked_seconds + pace.factor * pace_model(r->documents, r->bytes);
     r->expected_is_measured = pace.is_measured;
+    r->needs_drop = r->dropped.len > 0 && !o->drop;
     return PITR_OK;
 }
 

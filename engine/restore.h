@@ -48,6 +48,7 @@ struct restore_result {
                                    captured */
     bool verified;
     double seconds;
+    bool needs_drop;           /* with plan: the restore would be refused without drop */
     double expected_seconds;   /* with plan: of the restore */
     bool expected_is_measured; /* by the last restore into this target */
 };

@@ -137,6 +137,8 @@ def test_a_plan_goes_by_the_last_restore_into_the_target(source, target, pitr):
     pitr.restore("--latest", target=target.uri)
     plan = pitr.ok("restore", "--latest", "--drop", "--target", target.uri, "--plan")
     assert plan["expected_is_measured"] and plan["dropped"] == ["large.c"]
+    assert not plan["needs_drop"]
+    assert pitr.ok("restore", "--latest", "--target", target.uri, "--plan")["needs_drop"]
     text = pitr.run("restore", "--latest", "--drop", "--target", target.uri, "--plan",
                     use_json=False).stdout
     for words in ("would replay", "would load", "would drop      large.c", "at the pace of the last"):
