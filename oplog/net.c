@@ -394,6 +394,23 @@ net_update(struct net *n, const uint8_t *key, size_t key_len, const uint8_t *o, 
 }
 
 enum pitr_rc
+net_seal(struct net *n, struct pitr_err *err)
+{
+    (void)n;
+    (void)err;
+    return PITR_OK;
+}
+
+/* NULL if no operation named it. */
+static struct net_entry *
+entry_find(const struct net *n, const uint8_t *key, size_t key_len)
+{
+    if (n->used == 0)
+        return NULL;
+    return n->slots[slot_of(n, XXH3_64bits(key, key_len), key, key_len)];
+}
+
+enum pitr_rc
 net_filter(struct net *n, const uint8_t *doc, size_t len, enum net_verdict *verdict,
            struct buf *out, struct buf *scratch, struct pitr_err *err)
 {
@@ -405,7 +422,7 @@ net_filter(struct net *n, const uint8_t *doc, size_t len, enum net_verdict *verd
         return PITR_OK;
     if (key_of(scratch, doc, len, err) != PITR_OK)
         return err->rc;
-    e = n->slots[slot_of(n, XXH3_64bits(scratch->data, scratch->len), scratch->data, scratch->len)];
+    e = entry_find(n, scratch->data, scratch->len);
     if (e == NULL)
         return PITR_OK;
     if (e->need == NEED_NO_BASE)
@@ -430,20 +447,37 @@ by_seq(const void *a, const void *b)
     return x->seq < y->seq ? -1 : x->seq > y->seq;
 }
 
-/* The final document of an entry that is not at the base's place. */
+/* The final document of an entry whose document the base does not have, or not at its place; *doc
+ * is NULL if there is none. */
+static enum pitr_rc
+final_without_base(const struct net *n, const struct net_entry *e, const uint8_t **doc, size_t *len,
+                   struct buf *out, struct buf *scratch, struct pitr_err *err)
+{
+    const struct net_op *op = e->ops;
+
+    *doc = e->doc;
+    *len = e->doc_len;
+    while (e->state == STATE_PATCH && op != NULL && !op->upsert)
+        op = op->next;
+    if (e->doc == NULL || op == NULL)
+        return PITR_OK;
+    if (apply_ops(n, op, e->doc, e->doc_len, out, scratch, err) != PITR_OK)
+        return err->rc;
+    *doc = out->data;
+    *len = out->len;
+    return PITR_OK;
+}
+
 static enum pitr_rc
 emit(const struct net *n, const struct net_entry *e, struct buf *out, struct buf *scratch,
      net_visit *visit, void *arg, struct pitr_err *err)
 {
-    const struct net_op *op = e->ops;
+    const uint8_t *doc;
+    size_t len;
 
-    while (e->state == STATE_PATCH && op != NULL && !op->upsert)
-        op = op->next;
-    if (op == NULL)
-        return visit(arg, e->doc, e->doc_len, err);
-    if (apply_ops(n, op, e->doc, e->doc_len, out, scratch, err) != PITR_OK)
+    if (final_without_base(n, e, &doc, &len, out, scratch, err) != PITR_OK)
         return err->rc;
-    return visit(arg, out->data, out->len, err);
+    return visit(arg, doc, len, err);
 }
 
 enum pitr_rc
@@ -480,4 +514,68 @@ net_rest(struct net *n, net_visit *visit, void *arg, struct pitr_err *err)
         rc = emit(n, todo[i], &out, &scratch, visit, arg, err);
     free(todo);
     return rc;
+}
+
+void
+net_rewind(struct net *n)
+{
+    for (size_t i = 0; i < n->nslots; i++)
+        if (n->slots[i] != NULL)
+            atomic_store_explicit(&n->slots[i]->seen, false, memory_order_relaxed);
+}
+
+enum pitr_rc
+net_final(struct net *n, const uint8_t *key, size_t key_len, const uint8_t *base, size_t base_len,
+          const uint8_t **doc, size_t *len, struct buf *out, struct buf *scratch,
+          struct pitr_err *err)
+{
+    const struct net_entry *e;
+
+    *doc = base;
+    *len = base_len;
+    if (n->used == 0)
+        return PITR_OK;
+    if (key_of(scratch, key, key_len, err) != PITR_OK)
+        return err->rc;
+    e = entry_find(n, scratch->data, scratch->len);
+    if (e == NULL)
+        return PITR_OK;
+    if (base == NULL || e->state != STATE_PATCH)
+        return final_without_base(n, e, doc, len, out, scratch, err);
+    if (apply_ops(n, e->ops, base, base_len, out, scratch, err) != PITR_OK)
+        return err->rc;
+    *doc = out->data;
+    *len = out->len;
+    return PITR_OK;
+}
+
+enum pitr_rc
+net_final_stranger(struct net *n, const uint8_t *key, size_t key_len, const uint8_t **doc,
+                   size_t *len, struct buf *out, struct buf *scratch, struct pitr_err *err)
+{
+    const struct net_entry *e = entry_find(n, key, key_len);
+
+    *doc = NULL;
+    *len = 0;
+    return e == NULL ? PITR_OK : final_without_base(n, e, doc, len, out, scratch, err);
+}
+
+enum pitr_rc
+net_strangers(struct net *n, net_stranger_visit *visit, void *arg, struct pitr_err *err)
+{
+    PITR_AUTO(buf_release) struct buf out = {0};
+    PITR_AUTO(buf_release) struct buf scratch = {0};
+
+    for (size_t i = 0; i < n->nslots; i++) {
+        const struct net_entry *e = n->slots[i];
+        struct net_stranger s;
+
+        if (e == NULL || atomic_load_explicit(&e->seen, memory_order_relaxed))
+            continue;
+        s = (struct net_stranger){.key = e->key, .key_len = e->key_len};
+        if (final_without_base(n, e, &s.doc, &s.doc_len, &out, &scratch, err) != PITR_OK ||
+            visit(arg, &s, err) != PITR_OK)
+            return err->rc;
+    }
+    return PITR_OK;
 }

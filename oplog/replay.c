@@ -53,6 +53,7 @@ replay_free(struct replay *r)
     free(r->by_uuid);
     free(r->unresolved);
     txn_table_free(r->txns);
+    buf_release(&r->key);
     free(r);
 }
 
@@ -315,6 +316,8 @@ replay_finish(struct replay *r, struct pitr_err *err)
                              "%s.%s was renamed out of the excluded namespaces, so its documents "
                              "were never captured; take a new snapshot, or restore an earlier time",
                              c->db, c->name);
+        if (!c->dropped && net_seal(c->net, err) != PITR_OK)
+            return pitr_wrap(err, "replay of %s.%s", c->db, c->name);
     }
     return check_names(r, err);
 }

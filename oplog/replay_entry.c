@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "oplog/docid.h"
 #include "oplog/replay_internal.h"
 
 /* applyOps inside applyOps, as deep as anything sensible goes. */
@@ -70,12 +71,34 @@ crud_coll(struct replay *r, const struct oplog_entry *e, const struct op_context
     return replay_refuse(err, e, "the collection is not known at this point");
 }
 
+/* Whether the operation is about the one document that the caller asked for. */
+static enum pitr_rc
+is_only(struct replay *r, const struct oplog_entry *e, bool *wanted, struct pitr_err *err)
+{
+    const uint8_t *doc = e->op == 'u' ? e->o2 : e->o;
+    size_t len = e->op == 'u' ? e->o2_len : e->o_len;
+    struct belem id;
+    bool found;
+
+    if (bson_find(doc, len, "_id", &found, &id, err) != PITR_OK)
+        return err->rc;
+    if (!found)
+        return replay_refuse(err, e, "the operation names no _id");
+    buf_clear(&r->key);
+    if (docid_append(&r->key, &id, err) != PITR_OK)
+        return err->rc;
+    *wanted =
+        r->key.len == r->opts.only->len && memcmp(r->key.data, r->opts.only->data, r->key.len) == 0;
+    return PITR_OK;
+}
+
 static enum pitr_rc
 apply_crud(struct replay *r, const struct oplog_entry *e, const struct op_context *ctx, bool upsert,
            struct pitr_err *err)
 {
     struct replay_coll *c;
     enum pitr_rc rc;
+    bool wanted = false;
     char when[TS_TEXT_LEN];
 
     if (is_server_ns(e->ns, e->ns_len)) {
@@ -93,6 +116,12 @@ apply_crud(struct replay *r, const struct oplog_entry *e, const struct op_contex
     r->operations++;
     if (c == NULL)
         return PITR_OK;
+    if (r->opts.only != NULL) {
+        if (is_only(r, e, &wanted, err) != PITR_OK)
+            return err->rc;
+        if (!wanted)
+            return PITR_OK;
+    }
     if (e->op == 'i')
         rc = net_insert(c->net, e->o, e->o_len, ctx->mode, err);
     else if (e->op == 'd')

@@ -18,6 +18,7 @@ struct replay {
     uint8_t (*unresolved)[UUID_LEN]; /* UUIDs the window mentions and nobody knows yet */
     size_t nunresolved, unresolved_cap;
     struct txn_table *txns;
+    struct buf key; /* canonical _id of the operation, where opts.only is given */
     bool window_closed; /* the first entry after t_end was seen */
     uint64_t operations, last;
 };

@@ -327,6 +327,145 @@ a_document_without_id_is_corruption(void **state)
     assert_non_null(strstr(f->err.msg, "has no _id"));
 }
 
+/* What net_final() says of `key` over `base` (NULL: none), as JSON; "-" if there is no document. */
+static const char *
+final(struct fixture *f, const char *key, const char *base)
+{
+    bson_t *k = json(key), *b = base == NULL ? NULL : json(base);
+    const uint8_t *doc = NULL;
+    size_t len = 0;
+
+    assert_int_equal(net_final(f->net, bson_get_data(k), k->len,
+                               b == NULL ? NULL : bson_get_data(b), b == NULL ? 0 : b->len, &doc,
+                               &len, &f->changed, &f->scratch, &f->err),
+                     PITR_OK);
+    f->rest[0] = '\0';
+    if (doc == NULL)
+        append(f->rest, sizeof f->rest, "-");
+    else
+        assert_int_equal(append_json(f, doc, len, &f->err), PITR_OK);
+    bson_destroy(k);
+    if (b != NULL)
+        bson_destroy(b);
+    return f->rest;
+}
+
+#define SET_A2 "{\"$v\":2,\"diff\":{\"u\":{\"a\":2}}}"
+
+static void
+the_final_document_is_that_of_the_base_unless_an_operation_named_it(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_string_equal(final(f, "{\"_id\":1}", "{\"_id\":1,\"a\":1}"),
+                        "{ \"_id\" : 1, \"a\" : 1 }");
+    assert_int_equal(insert(f, "{\"_id\":1}", OP_STRICT), PITR_OK);
+    assert_string_equal(final(f, "{\"_id\":2}", "{\"_id\":2,\"a\":1}"),
+                        "{ \"_id\" : 2, \"a\" : 1 }");
+    assert_string_equal(final(f, "{\"_id\":2}", NULL), "-");
+}
+
+static void
+the_final_document_follows_insert_update_and_delete(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(insert(f, "{\"_id\":1,\"a\":1}", OP_STRICT), PITR_OK);
+    assert_int_equal(update(f, "{\"_id\":1}", SET_A2, false, OP_STRICT), PITR_OK);
+    assert_int_equal(update(f, "{\"_id\":2}", SET_A2, false, OP_STRICT), PITR_OK);
+    assert_int_equal(erase(f, "{\"_id\":3}", OP_STRICT), PITR_OK);
+    assert_int_equal(net_seal(f->net, &f->err), PITR_OK);
+    assert_string_equal(final(f, "{\"_id\":1}", NULL), "{ \"_id\" : 1, \"a\" : 2 }");
+    assert_string_equal(final(f, "{\"_id\":2,\"x\":0}", "{\"_id\":2,\"a\":1,\"b\":1}"),
+                        "{ \"_id\" : 2, \"a\" : 2, \"b\" : 1 }");
+    assert_string_equal(final(f, "{\"_id\":3}", "{\"_id\":3}"), "-");
+}
+
+static void
+asking_for_a_final_document_demands_nothing_of_the_base(void **state)
+{
+    struct fixture *f = *state;
+    enum net_verdict verdict;
+
+    assert_int_equal(update(f, "{\"_id\":1}", SET_A2, false, OP_STRICT), PITR_OK);
+    assert_string_equal(final(f, "{\"_id\":1}", NULL), "-");
+    assert_string_equal(final(f, "{\"_id\":1}", "{\"_id\":1}"), "{ \"_id\" : 1, \"a\" : 2 }");
+    assert_int_equal(filter(f, "{\"_id\":1}", &verdict), PITR_OK);
+    assert_int_equal(rest(f), PITR_OK);
+}
+
+static void
+an_upsert_has_a_final_document_with_and_without_base(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(update(f, "{\"_id\":1}", SET_A2, true, OP_LENIENT), PITR_OK);
+    assert_string_equal(final(f, "{\"_id\":1}", NULL), "{ \"_id\" : 1, \"a\" : 2 }");
+    assert_string_equal(final(f, "{\"_id\":1}", "{\"_id\":1,\"z\":0}"),
+                        "{ \"_id\" : 1, \"z\" : 0, \"a\" : 2 }");
+}
+
+/* Sum of the strangers' documents, "-" for those that have none; checks net_final_stranger(). */
+static enum pitr_rc
+meet_stranger(void *arg, const struct net_stranger *s, struct pitr_err *err)
+{
+    struct fixture *f = arg;
+    const uint8_t *doc;
+    size_t len;
+
+    assert_int_equal(
+        net_final_stranger(f->net, s->key, s->key_len, &doc, &len, &f->changed, &f->scratch, err),
+        PITR_OK);
+    assert_int_equal(len, s->doc == NULL ? len : s->doc_len);
+    assert_true((doc == NULL) == (s->doc == NULL));
+    if (s->doc == NULL) {
+        append(f->rest, sizeof f->rest, "-");
+        return PITR_OK;
+    }
+    assert_memory_equal(doc, s->doc, len);
+    return append_json(f, s->doc, s->doc_len, err);
+}
+
+static const char *
+strangers(struct fixture *f)
+{
+    f->rest[0] = '\0';
+    assert_int_equal(net_strangers(f->net, meet_stranger, f, &f->err), PITR_OK);
+    return f->rest;
+}
+
+static void
+strangers_are_the_named_ids_that_the_base_does_not_have(void **state)
+{
+    struct fixture *f = *state;
+    enum net_verdict verdict;
+
+    assert_string_equal(strangers(f), "");
+    assert_int_equal(update(f, "{\"_id\":1}", SET_A2, false, OP_STRICT), PITR_OK);
+    assert_int_equal(insert(f, "{\"_id\":2}", OP_STRICT), PITR_OK);
+    assert_int_equal(filter(f, "{\"_id\":1}", &verdict), PITR_OK);
+    assert_string_equal(strangers(f), "{ \"_id\" : 2 }");
+    assert_string_equal(strangers(f), "{ \"_id\" : 2 }");
+    assert_int_equal(erase(f, "{\"_id\":2}", OP_STRICT), PITR_OK);
+    assert_string_equal(strangers(f), "-");
+}
+
+static void
+rewinding_forgets_what_the_base_had(void **state)
+{
+    struct fixture *f = *state;
+    enum net_verdict verdict;
+
+    assert_int_equal(update(f, "{\"_id\":1}", SET_A2, false, OP_STRICT), PITR_OK);
+    assert_int_equal(filter(f, "{\"_id\":1}", &verdict), PITR_OK);
+    assert_string_equal(strangers(f), "");
+    net_rewind(f->net);
+    assert_string_equal(strangers(f), "-");
+    assert_int_equal(filter(f, "{\"_id\":1}", &verdict), PITR_OK);
+    assert_int_equal(verdict, NET_CHANGED);
+    assert_int_equal(rest(f), PITR_OK);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -348,6 +487,12 @@ main(void)
         T(the_base_can_be_streamed_twice),
         T(clearing_forgets_everything),
         T(a_document_without_id_is_corruption),
+        T(the_final_document_is_that_of_the_base_unless_an_operation_named_it),
+        T(the_final_document_follows_insert_update_and_delete),
+        T(asking_for_a_final_document_demands_nothing_of_the_base),
+        T(an_upsert_has_a_final_document_with_and_without_base),
+        T(strangers_are_the_named_ids_that_the_base_does_not_have),
+        T(rewinding_forgets_what_the_base_had),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
