@@ -203,10 +203,18 @@ mod_timeseries(const struct ddl *d, struct replay_coll *c, const struct belem *c
     }
 }
 
+static bool
+is_off(const struct belem *e)
+{
+    const char *text;
+    size_t len;
+
+    return belem_string(e, &text, &len) && len == 3 && memcmp(text, "off", 3) == 0;
+}
+
 static enum pitr_rc
 mod_field(const struct ddl *d, struct replay_coll *c, const struct belem *e, struct pitr_err *err)
 {
-    static const char *const plain[] = {"changeStreamPreAndPostImages", "recordPreImages", NULL};
     static const struct {
         const char *change, *option;
     } numbers[] = {
@@ -224,15 +232,18 @@ mod_field(const struct ddl *d, struct replay_coll *c, const struct belem *e, str
         return mod_validation(d, c, e, err);
     if (belem_is(e, "timeseries"))
         return mod_timeseries(d, c, e, err);
-    if (belem_is(e, "expireAfterSeconds") && e->type == BSON_STRING)
+    if (belem_is(e, "expireAfterSeconds") && is_off(e))
         return bdoc_unset(&c->options, e->name, err);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         if (belem_is(e, numbers[i].change))
             return is_number(e) ? set_elem(&c->options, numbers[i].option, e, err)
                                 : bad_field(d, e, "no number", err);
-    for (size_t i = 0; plain[i] != NULL; i++)
-        if (belem_is(e, plain[i]))
-            return set_elem(&c->options, plain[i], e, err);
+    if (belem_is(e, "changeStreamPreAndPostImages"))
+        return e->type == BSON_DOC ? set_elem(&c->options, e->name, e, err)
+                                   : bad_field(d, e, "no document", err);
+    if (belem_is(e, "recordPreImages"))
+        return is_flag(e) ? set_elem(&c->options, e->name, e, err)
+                          : bad_field(d, e, "no boolean", err);
     /* Flags about how a server keeps its buckets inside; they are no options a client can see or
      * set. */
     if (strncmp(e->name, "timeseriesBucket", 16) == 0 || strncmp(e->name, "_remove", 7) == 0)
