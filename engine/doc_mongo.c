@@ -11,9 +11,6 @@
 /* A reply of about this many bytes keeps round trips rare and the client's buffers small. */
 enum { REPLY_TARGET = 2 << 20, BATCH_MAX = 50000, BATCH_UNKNOWN = 1000 };
 
-/* From 6.0 on, find takes the UUID that the caller expects the name to stand for. */
-enum { WIRE_VERSION_6_0 = 17 };
-
 /* All but the first mean: this cursor is dead, the collection may live on elsewhere. */
 enum {
     CODE_UNAUTHORIZED = 13,
@@ -236,43 +233,26 @@ static const struct doc_source_ops mongo_ops = {
     .free = source_free,
 };
 
-/* What the driver learned when it connected; no round trip of its own. */
-static enum pitr_rc
-wire_version(struct mongo *m, int64_t *version, struct pitr_err *err)
+/* From 6.0 on, find takes the UUID that the caller expects the name to stand for; but a server of
+ * 6.0 that is told to behave as 5.0 refuses it. */
+static bool
+takes_uuid(const char *fcv)
 {
-    PITR_AUTO(conn_givep) struct conn *conn = NULL;
-    mongoc_server_description_t *server;
-    const bson_t *hello;
-    bson_error_t cause;
-    bson_iter_t it;
-
-    if (conn_take(&conn, m, err) != PITR_OK)
-        return err->rc;
-    server = mongoc_client_select_server(conn_client(conn), false, NULL, &cause);
-    if (server == NULL)
-        return conn_fail(conn, &cause, NULL, "find a server", err);
-    hello = mongoc_server_description_hello_response(server);
-    *version = bson_iter_init_find(&it, hello, "maxWireVersion") ? bson_iter_as_int64(&it) : 0;
-    mongoc_server_description_destroy(server);
-    return PITR_OK;
+    return strtol(fcv, NULL, 10) >= 6;
 }
 
 enum pitr_rc
-doc_source_mongo_new(struct doc_source **out, struct mongo *m, bool standalone, uint64_t after_ts,
-                     struct pitr_err *err)
+doc_source_mongo_new(struct doc_source **out, struct mongo *m, const char *fcv, bool standalone,
+                     uint64_t after_ts, struct pitr_err *err)
 {
-    struct doc_mongo *s;
-    int64_t version;
+    struct doc_mongo *s = calloc(1, sizeof *s);
 
-    if (wire_version(m, &version, err) != PITR_OK)
-        return err->rc;
-    s = calloc(1, sizeof *s);
     if (s == NULL)
         return pitr_fail(err, PITR_NOMEM, "document source");
     s->base.ops = &mongo_ops;
     s->mongo = m;
     s->standalone = standalone;
-    s->knows_uuid = version >= WIRE_VERSION_6_0;
+    s->knows_uuid = takes_uuid(fcv);
     atomic_init(&s->read_ts, standalone ? 0 : after_ts);
     atomic_init(&s->catalog_ts, standalone ? 0 : after_ts);
     *out = &s->base;

@@ -72,10 +72,11 @@ struct mongo;
  * The catalog cannot be read with read concern majority, so list() and locate() read it as it is
  * and return once what they read is majority-committed in the term it was read in; an election in
  * between makes them read again. Documents are read no earlier than that catalog, so a name means
- * the same collection in both. Borrows `m`. Fails: DB, DB_LOST, NOMEM.
+ * the same collection in both. `fcv` is the server's featureCompatibilityVersion, "" if it is not
+ * known. Borrows `m`. Fails: DB, DB_LOST, NOMEM.
  */
 PITR_MUST enum pitr_rc doc_source_mongo_new(struct doc_source **out, struct mongo *m,
-                                            bool standalone, uint64_t after_ts,
+                                            const char *fcv, bool standalone, uint64_t after_ts,
                                             struct pitr_err *err);
 /* Highest operationTime the server has given to a read of this source: data read is not newer. 0 on
  * a standalone. */

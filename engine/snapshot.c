@@ -226,8 +226,8 @@ read_catalog(struct run *r, struct pitr_err *err)
     uint64_t documents = 0, bytes = 0;
     size_t keep = 0;
 
-    if (doc_source_mongo_new(&r->source, r->opts->mongo, !r->m->pitr, r->m->t_start.ts, err) !=
-            PITR_OK ||
+    if (doc_source_mongo_new(&r->source, r->opts->mongo, r->server.fcv, !r->m->pitr,
+                             r->m->t_start.ts, err) != PITR_OK ||
         r->source->ops->list(r->source, list, err) != PITR_OK ||
         remember_patterns(r, err) != PITR_OK)
         return err->rc;

@@ -78,8 +78,24 @@ count_segments(const struct chain *chain, const struct chain_span *span, uint64_
     return n;
 }
 
-/* Net everything the chain says up to the moment; past it only to learn how prepared transactions
- * ended. */
+/* Everything the chain says up to the moment. Past it the outcome of transactions that are prepared
+ * then is looked for; what else stands there, known or not, is nobody's business. */
+static enum pitr_rc
+walk_chain(struct walk *walk, struct repo *repo, const struct chain *chain,
+           const struct manifest *m, uint64_t last, struct pitr_err *err)
+{
+    const uint64_t to = walk->to;
+
+    if (chain_walk(chain, repo_blob(repo), repo_keys(repo), m->timeline, m->begin.ts, to,
+                   walk_entry, walk, err) != PITR_OK)
+        return err->rc;
+    if (to >= last || replay_pending(walk->replay) == 0)
+        return PITR_OK;
+    return chain_walk(chain, repo_blob(repo), repo_keys(repo), m->timeline, to + 1, last,
+                      walk_entry, walk, err);
+}
+
+/* Net the chain over the base's catalog. */
 static enum pitr_rc
 net_chain(struct state *s, struct repo *repo, const struct chain *chain, const struct state_opts *o,
           struct job *job, struct pitr_err *err)
@@ -109,8 +125,7 @@ net_chain(struct state *s, struct repo *repo, const struct chain *chain, const s
     if (replay_new(&s->replay, &opts, err) != PITR_OK || replay_base(s->replay, m, err) != PITR_OK)
         return err->rc;
     walk.replay = s->replay;
-    if (chain_walk(chain, repo_blob(repo), repo_keys(repo), m->timeline, m->begin.ts, span->last,
-                   walk_entry, &walk, err) != PITR_OK ||
+    if (walk_chain(&walk, repo, chain, m, span->last, err) != PITR_OK ||
         replay_finish(s->replay, err) != PITR_OK)
         return err->rc;
     s->segments = count_segments(chain, span, m->begin.ts, s->to);
@@ -118,6 +133,20 @@ net_chain(struct state *s, struct repo *repo, const struct chain *chain, const s
     s->prepared_left_out = replay_pending(s->replay);
     s->to = replay_last(s->replay);
     return PITR_OK;
+}
+
+/* Whoever does not ask for such a collection is not bothered with it. */
+static enum pitr_rc
+refuse_unseen(const struct replay_coll *c, const char *source_ns, struct pitr_err *err)
+{
+    char when[TS_TEXT_LEN];
+
+    ts_format(when, c->unseen_ts);
+    return pitr_fail(err, PITR_GAP,
+                     "%s was called %s, which the snapshot leaves out, until it was renamed at %s, "
+                     "so its documents were never captured; restore a time before that, leave it "
+                     "out with --exclude-ns, or take a new snapshot",
+                     source_ns, c->unseen_as, when);
 }
 
 static enum pitr_rc
@@ -133,6 +162,8 @@ select_replayed(struct state *s, const struct selection *sel, struct pitr_err *e
             return err->rc;
         if (c == NULL)
             continue;
+        if (rc->unseen)
+            return refuse_unseen(rc, c->source_ns, err);
         c->net = rc->net;
         c->uuid = rc->uuid;
         if (rc->base != REPLAY_NO_BASE)

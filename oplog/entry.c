@@ -1,5 +1,7 @@
 #include "oplog/entry.h"
 
+#include <bson/bson.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -47,6 +49,8 @@ static const struct {
 
 /* The elements of one entry; value NULL where a field is absent. */
 struct found {
+    const uint8_t *data; /* the whole entry */
+    size_t len;
     struct belem at[F_COUNT];
 };
 
@@ -63,7 +67,7 @@ find_fields(struct found *f, const uint8_t *data, size_t len, struct pitr_err *e
     struct belem e;
     int i;
 
-    memset(f, 0, sizeof *f);
+    *f = (struct found){.data = data, .len = len};
     if (biter_init(&it, data, len, err) != PITR_OK)
         return err->rc;
     for (;;) {
@@ -80,17 +84,51 @@ find_fields(struct found *f, const uint8_t *data, size_t len, struct pitr_err *e
     }
 }
 
+void
+oplog_entry_show(char out[ENTRY_TEXT_LEN], const uint8_t *data, size_t len)
+{
+    /* What tells most comes first: a session alone is long enough to fill the text. */
+    static const char *const first[] = {"op", "ns", "o", "o2", "ui"};
+    bson_t entry, part = BSON_INITIALIZER;
+    bson_iter_t it;
+    char *json = NULL;
+    size_t n = 0;
+
+    if (bson_init_static(&entry, data, len))
+        for (size_t i = 0; i < sizeof first / sizeof first[0]; i++)
+            if (bson_iter_init_find(&it, &entry, first[i]))
+                n += bson_append_iter(&part, NULL, -1, &it);
+    if (n > 0)
+        json = bson_as_relaxed_extended_json(&part, NULL);
+    bson_destroy(&part);
+    if (json == NULL) {
+        snprintf(out, ENTRY_TEXT_LEN, "(not printable)");
+        return;
+    }
+    n = strlen(json);
+    if (n >= ENTRY_TEXT_LEN) {
+        n = ENTRY_TEXT_LEN - sizeof "...";
+        while (n > 0 && ((unsigned char)json[n] & 0xc0) == 0x80)
+            n--;
+        memcpy(json + n, "...", sizeof "...");
+    }
+    snprintf(out, ENTRY_TEXT_LEN, "%s", json);
+    bson_free(json);
+}
+
 static enum pitr_rc
 bad_field(struct pitr_err *err, const struct found *f, enum field field, const char *why)
 {
-    char ts[TS_TEXT_LEN];
+    char ts[TS_TEXT_LEN], text[ENTRY_TEXT_LEN];
 
+    oplog_entry_show(text, f->data, f->len);
     if (has(f, F_TS) && f->at[F_TS].type == BSON_TS) {
         ts_format(ts, get_le64(f->at[F_TS].value));
-        return pitr_fail(err, PITR_CORRUPT, "oplog entry %s: field %s: %s", ts, fields[field].name,
-                         why);
+        return pitr_fail(err, PITR_CORRUPT, "oplog entry %s: field %s: %s: %s", ts,
+                         fields[field].name, why, text);
     }
-    return pitr_fail(err, PITR_CORRUPT, "oplog entry: field %s: %s", fields[field].name, why);
+    return pitr_fail(err, PITR_CORRUPT, "oplog entry: field %s: %s: %s", fields[field].name, why,
+                     text);
 }
 
 /* ts, t and wall, which only whole entries have. */
@@ -132,6 +170,19 @@ oplog_entry_stamp(struct oplog_stamp *stamp, const uint8_t *data, size_t len, st
     return PITR_OK;
 }
 
+/* Keys of global indexes, writes to containers, key material: kept beside the collections that
+ * clients see, and made anew by whoever needs them. */
+static bool
+is_internal_op(const char *op, size_t len)
+{
+    static const char known[][3] = {"xi", "xd", "ci", "cu", "cd", "km"};
+
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (len == 2 && memcmp(op, known[i], 2) == 0)
+            return true;
+    return false;
+}
+
 static enum pitr_rc
 read_op(struct oplog_entry *e, const struct found *f, struct pitr_err *err)
 {
@@ -140,9 +191,12 @@ read_op(struct oplog_entry *e, const struct found *f, struct pitr_err *err)
 
     if (!has(f, F_OP) || !belem_string(&f->at[F_OP], &op, &len))
         return bad_field(err, f, F_OP, "missing, or no string");
-    if (len != 1 || memchr("iudcn", op[0], 5) == NULL)
+    if (len == 1 && memchr("iudcn", op[0], 5) != NULL)
+        e->op = op[0];
+    else if (is_internal_op(op, len))
+        e->op = 'n';
+    else
         return bad_field(err, f, F_OP, "an operation this version of pitr does not know");
-    e->op = op[0];
     if (has(f, F_TID))
         return bad_field(err, f, F_TID, "entries of serverless tenants are not supported");
     return PITR_OK;
@@ -151,14 +205,17 @@ read_op(struct oplog_entry *e, const struct found *f, struct pitr_err *err)
 static enum pitr_rc
 read_ns(struct oplog_entry *e, const struct found *f, struct pitr_err *err)
 {
+    const char *ns;
+    size_t len;
+
     e->ns = "";
     e->ns_len = 0;
-    if (!has(f, F_NS) && e->op == 'n')
-        return PITR_OK;
-    if (!has(f, F_NS) || !belem_string(&f->at[F_NS], &e->ns, &e->ns_len))
-        return bad_field(err, f, F_NS, "missing, or no string");
-    if (memchr(e->ns, 0, e->ns_len) != NULL)
+    if (!has(f, F_NS) || !belem_string(&f->at[F_NS], &ns, &len))
+        return e->op == 'n' ? PITR_OK : bad_field(err, f, F_NS, "missing, or no string");
+    if (memchr(ns, 0, len) != NULL)
         return bad_field(err, f, F_NS, "holds a NUL");
+    e->ns = ns;
+    e->ns_len = len;
     return PITR_OK;
 }
 
@@ -203,6 +260,8 @@ static enum pitr_rc
 read_session(struct oplog_entry *e, const struct found *f, struct pitr_err *err)
 {
     e->txn_number = -1;
+    if (e->op == 'n')
+        return PITR_OK;
     if (read_doc(e, f, F_LSID, &e->lsid, &e->lsid_len, err) != PITR_OK)
         return err->rc;
     if (has(f, F_TXN_NUMBER) && !belem_int64(&f->at[F_TXN_NUMBER], &e->txn_number))
@@ -225,6 +284,8 @@ read_operation(struct oplog_entry *e, const struct found *f, struct pitr_err *er
         return err->rc;
     if (e->o == NULL && e->op != 'n')
         return bad_field(err, f, F_O, "missing");
+    if (has(f, F_B) && f->at[F_B].type != BSON_BOOLEAN && e->op != 'n')
+        return bad_field(err, f, F_B, "no boolean");
     e->upsert = has(f, F_B) && belem_truthy(&f->at[F_B]);
     return read_session(e, f, err);
 }

@@ -2,8 +2,9 @@
  * entry.h - read one oplog entry, or one inner operation of applyOps.
  *
  * Pointers go into the entry's own bytes. Unknown `op` letters, a `v` other than 2, or a missing
- * mandatory field are CORRUPT: replay must never skip what it does not understand. Fields that
- * replay has no use for are ignored (docs/oplog.md lists them).
+ * mandatory field are CORRUPT, with the entry in the message: replay must never skip what it does
+ * not understand. Operations on what only the server sees count as 'n'. Fields that replay has no
+ * use for are ignored (docs/oplog.md lists both).
  */
 #ifndef PITR_OPLOG_ENTRY_H
 #define PITR_OPLOG_ENTRY_H
@@ -19,9 +20,9 @@ struct oplog_entry {
     uint64_t ts;     /* 0 in an inner operation */
     int64_t term;    /* -1 when absent */
     int64_t wall_ms; /* 0 when absent */
-    char op;         /* 'i', 'u', 'd', 'c' or 'n' */
-    bool upsert;     /* b: true */
-    const char *ns;  /* NUL-terminated; "" when empty */
+    char op;     /* 'i', 'u', 'd', 'c' or 'n'; what 'n' has besides ts, t and wall means nothing */
+    bool upsert; /* b: true */
+    const char *ns; /* NUL-terminated; "" when empty */
     size_t ns_len;
     const uint8_t *uuid; /* UUID_LEN bytes, or NULL */
     const uint8_t *o;    /* NULL only where the entry has none (then op is 'n') */
@@ -58,5 +59,10 @@ PITR_MUST enum pitr_rc oplog_entry_parse(struct oplog_entry *e, const uint8_t *d
 /* An element of an applyOps array: no ts, t, v. */
 PITR_MUST enum pitr_rc oplog_entry_parse_inner(struct oplog_entry *e, const uint8_t *data,
                                                size_t len, struct pitr_err *err);
+
+enum { ENTRY_TEXT_LEN = 601 };
+/* An entry or operation as JSON for a message: what it does, without session and times, cut where
+ * it gets too long. */
+void oplog_entry_show(char out[ENTRY_TEXT_LEN], const uint8_t *data, size_t len);
 
 #endif

@@ -1,6 +1,6 @@
 #include "oplog/replay_internal.h"
 
-#include <bson/bson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,6 +32,7 @@ coll_free(struct replay_coll *c)
     buf_release(&c->indexes);
     free(c->db);
     free(c->name);
+    free(c->unseen_as);
     free(c);
 }
 
@@ -164,7 +165,7 @@ replay_add_base(struct replay *r, const char *db, const char *name, const uint8_
     if (replay_add(r, db, strlen(db), name, uuid, &c, err) != PITR_OK)
         return err->rc;
     c->base = base;
-    c->excluded = excluded;
+    c->excluded = c->unseen = excluded;
     if (excluded)
         return PITR_OK;
     if (buf_append(&c->options, options->data, options->len, err) != PITR_OK)
@@ -172,10 +173,77 @@ replay_add_base(struct replay *r, const char *db, const char *name, const uint8_
     return buf_append(&c->indexes, indexes->data, indexes->len, err);
 }
 
+static bool
+starts_with(const char *s, const char *prefix)
+{
+    return strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
 bool
-replay_is_excluded(const struct replay *r, const struct replay_coll *c)
+replay_is_server(const char *db, size_t db_len, const char *name)
+{
+    const bool admin = db_len == 5 && memcmp(db, "admin", 5) == 0;
+
+    if ((db_len == 6 && memcmp(db, "config", 6) == 0) ||
+        (db_len == 5 && memcmp(db, "local", 5) == 0))
+        return true;
+    if (!starts_with(name, "system."))
+        return false;
+    name += strlen("system.");
+    if (starts_with(name, "buckets.") || strcmp(name, "views") == 0 || strcmp(name, "js") == 0)
+        return false;
+    if (admin && (strcmp(name, "users") == 0 || strcmp(name, "roles") == 0))
+        return false;
+    /* Becomes an ordinary collection by a rename. */
+    return !starts_with(name, "resharding.");
+}
+
+/* Names that the server gives for the time of one command: $out, mapReduce, and renames between
+ * databases and conversions, whose names have five random characters after "tmp". */
+static bool
+is_passing_name(const char *name)
+{
+    enum { RANDOM_END = 8 };
+
+    if (starts_with(name, "tmp.agg_out.") || starts_with(name, "tmp.mr."))
+        return true;
+    return starts_with(name, "tmp") && strlen(name) > RANDOM_END &&
+           (strcmp(name + RANDOM_END, ".renameCollection") == 0 ||
+            starts_with(name + RANDOM_END, ".convertToCapped."));
+}
+
+static bool
+is_left_out(const struct replay *r, const struct replay_coll *c)
 {
     return ns_is_excluded(r->opts.exclude, r->opts.nexclude, c->db, c->name);
+}
+
+void
+replay_coll_born(const struct replay *r, struct replay_coll *c)
+{
+    c->excluded = is_left_out(r, c);
+    /* A name that passes says nothing about the one that the operator thought of. */
+    c->unseen = c->excluded && !is_passing_name(c->name);
+    free(c->unseen_as);
+    c->unseen_as = NULL;
+}
+
+enum pitr_rc
+replay_coll_renamed(const struct replay *r, struct replay_coll *c, const char *old_ns, uint64_t ts,
+                    struct pitr_err *err)
+{
+    bool was_excluded = c->excluded;
+
+    c->excluded = is_left_out(r, c);
+    if (!c->unseen || c->excluded == was_excluded)
+        return PITR_OK;
+    free(c->unseen_as);
+    c->unseen_as = NULL;
+    if (c->excluded)
+        return PITR_OK;
+    c->unseen_ts = ts;
+    c->unseen_as = strdup(old_ns);
+    return c->unseen_as == NULL ? pitr_fail(err, PITR_NOMEM, "namespace %s", old_ns) : PITR_OK;
 }
 
 void
@@ -219,17 +287,23 @@ replay_unresolved_remove(struct replay *r, const uint8_t uuid[UUID_LEN])
 enum pitr_rc
 replay_refuse(struct pitr_err *err, const struct oplog_entry *e, const char *what)
 {
-    bson_t doc;
-    char *json = NULL;
-    char when[TS_TEXT_LEN];
+    char when[TS_TEXT_LEN], text[ENTRY_TEXT_LEN];
 
-    if (bson_init_static(&doc, e->raw, e->raw_len))
-        json = bson_as_relaxed_extended_json(&doc, NULL);
     ts_format(when, e->ts);
-    pitr_fail(err, PITR_CORRUPT, "oplog entry %s: %s: %.600s", when, what,
-              json == NULL ? "(not printable)" : json);
-    bson_free(json);
-    return err->rc;
+    oplog_entry_show(text, e->raw, e->raw_len);
+    return pitr_fail(err, PITR_CORRUPT, "oplog entry %s: %s: %s", when, what, text);
+}
+
+enum pitr_rc
+replay_of_entry(struct replay *r, const struct oplog_entry *e, const struct op_context *ctx,
+                const char *db, size_t db_len, const char *name, struct replay_coll **out,
+                struct pitr_err *err)
+{
+    *out = NULL;
+    if (e->uuid == NULL && !ctx->inner)
+        return replay_refuse(err, e, "field ui: missing");
+    *out = e->uuid != NULL ? replay_find(r, e->uuid) : replay_find_name(r, db, db_len, name);
+    return PITR_OK;
 }
 
 enum pitr_rc
@@ -311,11 +385,7 @@ replay_finish(struct replay *r, struct pitr_err *err)
 
         if (!c->dropped && drop_temporary(c, err) != PITR_OK)
             return err->rc;
-        if (!c->dropped && c->was_excluded && !c->excluded)
-            return pitr_fail(err, PITR_GAP,
-                             "%s.%s was renamed out of the excluded namespaces, so its documents "
-                             "were never captured; take a new snapshot, or restore an earlier time",
-                             c->db, c->name);
+        c->excluded |= starts_with(c->name, "system.resharding.");
         if (!c->dropped && net_seal(c->net, err) != PITR_OK)
             return pitr_wrap(err, "replay of %s.%s", c->db, c->name);
     }

@@ -12,7 +12,8 @@
  *
  * What replay does not understand stops it with CORRUPT and the entry in the message. Changes it
  * knows it cannot follow (a change of feature compatibility version, data brought in from outside
- * the oplog) stop it with GAP: a newer base is needed.
+ * the oplog) stop it with GAP: a newer base is needed. A collection that was renamed out of the
+ * excluded names is only marked: it matters to those who want it.
  *
  * Belongs to one thread until replay_finish(); afterwards only the nets are used.
  */
@@ -33,8 +34,13 @@ struct replay_coll {
     size_t base; /* the caller's number of the base collection; REPLAY_NO_BASE: born in the oplog,
                     or emptied */
     struct net *net;
-    bool excluded;     /* left out of the base by the operator: no data is known */
-    bool was_excluded; /* renamed out of the excluded names: its data is missing */
+    bool excluded; /* its name at the moment is one the operator leaves out */
+    /* Its catalog entry or documents were never captured: it stood under an excluded name when they
+     * would have been. If it is not excluded at the moment, it cannot be restored, and the two
+     * fields below say why. */
+    bool unseen;
+    char *unseen_as;    /* that name, "db.coll"; owned, NULL if `excluded` */
+    uint64_t unseen_ts; /* when a rename took it away */
     bool dropped;
 };
 #define REPLAY_NO_BASE SIZE_MAX

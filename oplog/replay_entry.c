@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -6,31 +7,6 @@
 
 /* applyOps inside applyOps, as deep as anything sensible goes. */
 enum { APPLY_OPS_DEPTH = 8 };
-
-static bool
-starts_with(const char *s, const char *prefix)
-{
-    return strncmp(s, prefix, strlen(prefix)) == 0;
-}
-
-static bool
-ends_with(const char *s, size_t len, const char *suffix)
-{
-    size_t n = strlen(suffix);
-
-    return len >= n && memcmp(s + len - n, suffix, n) == 0;
-}
-
-/* Namespaces that are not state of the user's data: bookkeeping of the server itself. */
-static bool
-is_server_ns(const char *ns, size_t len)
-{
-    if (starts_with(ns, "config.") || starts_with(ns, "local."))
-        return true;
-    if (starts_with(ns, "admin.system."))
-        return strcmp(ns, "admin.system.users") != 0 && strcmp(ns, "admin.system.roles") != 0;
-    return ends_with(ns, len, ".system.profile");
-}
 
 static bool
 is_fcv_change(const struct oplog_entry *e)
@@ -52,18 +28,15 @@ is_fcv_change(const struct oplog_entry *e)
 /* The collection a document operation is about; *out NULL: nothing to do. */
 static enum pitr_rc
 crud_coll(struct replay *r, const struct oplog_entry *e, const struct op_context *ctx,
-          struct replay_coll **out, struct pitr_err *err)
+          const char *dot, struct replay_coll **out, struct pitr_err *err)
 {
-    const char *dot = strchr(e->ns, '.');
     struct replay_coll *c;
 
     *out = NULL;
-    if (dot == NULL)
-        return replay_refuse(err, e, "namespace without a dot");
-    c = e->uuid != NULL ? replay_find(r, e->uuid)
-                        : replay_find_name(r, e->ns, (size_t)(dot - e->ns), dot + 1);
+    if (replay_of_entry(r, e, ctx, e->ns, (size_t)(dot - e->ns), dot + 1, &c, err) != PITR_OK)
+        return err->rc;
     if (c != NULL && !c->dropped) {
-        *out = c->excluded ? NULL : c;
+        *out = c->unseen ? NULL : c;
         return PITR_OK;
     }
     if (ctx->fuzzy && e->uuid != NULL && c == NULL)
@@ -92,64 +65,124 @@ is_only(struct replay *r, const struct oplog_entry *e, bool *wanted, struct pitr
     return PITR_OK;
 }
 
+/* 4.4 evicts from capped collections without a word, so a document may come twice. */
+static enum pitr_rc
+document_mode(const struct replay *r, const struct replay_coll *c, const struct op_context *ctx,
+              enum op_mode *mode, struct pitr_err *err)
+{
+    struct belem capped;
+    bool found = false;
+
+    *mode = ctx->mode;
+    if (r->opts.order != FIELD_ORDER_BYTES || ctx->mode != OP_STRICT || c->options.len == 0)
+        return PITR_OK;
+    if (bson_find(c->options.data, c->options.len, "capped", &found, &capped, err) != PITR_OK)
+        return err->rc;
+    if (found && belem_truthy(&capped))
+        *mode = OP_LENIENT;
+    return PITR_OK;
+}
+
+static enum pitr_rc
+apply_to(struct replay *r, struct replay_coll *c, const struct oplog_entry *e,
+         const struct op_context *ctx, bool upsert, struct pitr_err *err)
+{
+    enum op_mode mode;
+    bool wanted = true;
+
+    if (r->opts.only != NULL && is_only(r, e, &wanted, err) != PITR_OK)
+        return err->rc;
+    if (!wanted)
+        return PITR_OK;
+    if (document_mode(r, c, ctx, &mode, err) != PITR_OK)
+        return err->rc;
+    if (e->op == 'i')
+        return net_insert(c->net, e->o, e->o_len, mode, err);
+    if (e->op == 'd')
+        return net_delete(c->net, e->o, e->o_len, mode, err);
+    return net_update(c->net, e->o2, e->o2_len, e->o, e->o_len, upsert || e->upsert, mode, err);
+}
+
 static enum pitr_rc
 apply_crud(struct replay *r, const struct oplog_entry *e, const struct op_context *ctx, bool upsert,
            struct pitr_err *err)
 {
+    const char *dot = strchr(e->ns, '.');
     struct replay_coll *c;
-    enum pitr_rc rc;
-    bool wanted = false;
     char when[TS_TEXT_LEN];
 
-    if (is_server_ns(e->ns, e->ns_len)) {
-        if (is_fcv_change(e))
-            return pitr_fail(
-                err, PITR_GAP,
-                "the feature compatibility version was changed at %u,%u: replay from a "
-                "snapshot older than that is not possible; choose a time before it, or "
-                "take a new snapshot",
-                ts_secs(ctx->ts), ts_inc(ctx->ts));
-        return PITR_OK;
+    if (dot == NULL)
+        return replay_refuse(err, e, "field ns: no namespace");
+    if (replay_is_server(e->ns, (size_t)(dot - e->ns), dot + 1)) {
+        if (!is_fcv_change(e))
+            return PITR_OK;
+        ts_format(when, ctx->ts);
+        return pitr_fail(
+            err, PITR_GAP,
+            "the feature compatibility version was changed at %s: replay from a snapshot older "
+            "than that is not possible; choose a time before it, or take a new snapshot",
+            when);
     }
-    if (crud_coll(r, e, ctx, &c, err) != PITR_OK)
+    if (crud_coll(r, e, ctx, dot, &c, err) != PITR_OK)
         return err->rc;
     r->operations++;
     if (c == NULL)
         return PITR_OK;
-    if (r->opts.only != NULL) {
-        if (is_only(r, e, &wanted, err) != PITR_OK)
-            return err->rc;
-        if (!wanted)
-            return PITR_OK;
-    }
-    if (e->op == 'i')
-        rc = net_insert(c->net, e->o, e->o_len, ctx->mode, err);
-    else if (e->op == 'd')
-        rc = net_delete(c->net, e->o, e->o_len, ctx->mode, err);
-    else
-        rc = net_update(c->net, e->o2, e->o2_len, e->o, e->o_len, upsert || e->upsert, ctx->mode,
-                        err);
-    if (rc == PITR_OK)
+    if (e->op == 'u' && e->o2 == NULL)
+        return replay_refuse(err, e, "field o2: missing");
+    if (apply_to(r, c, e, ctx, upsert, err) == PITR_OK)
         return PITR_OK;
     ts_format(when, ctx->ts);
-    return pitr_wrap(err, "replay of %s.%s at %s", c->db, c->name, when);
+    return pitr_wrap(err, "replay of %s.%s at %s: %s", c->db, c->name, when,
+                     e->op == 'i'   ? "insert"
+                     : e->op == 'd' ? "delete"
+                                    : "update");
 }
 
 static enum pitr_rc apply_array(struct replay *r, const struct oplog_entry *outer,
                                 const uint8_t *array, size_t len, const struct op_context *ctx,
                                 bool upsert, int depth, struct pitr_err *err);
 
-/* Whether updates inside a user's applyOps command make missing documents: the server's default. */
+/* A boolean of the entry's `o`; *out stays as it is where there is none. */
 static enum pitr_rc
-always_upserts(const struct oplog_entry *e, bool *upsert, struct pitr_err *err)
+read_flag(const struct oplog_entry *e, const char *name, bool *out, struct pitr_err *err)
 {
     struct belem flag;
     bool found;
+    char what[64];
 
-    if (bson_find(e->o, e->o_len, "alwaysUpsert", &found, &flag, err) != PITR_OK)
+    if (bson_find(e->o, e->o_len, name, &found, &flag, err) != PITR_OK)
         return err->rc;
-    *upsert = !found || belem_truthy(&flag);
+    if (!found)
+        return PITR_OK;
+    if (flag.type != BSON_BOOLEAN) {
+        snprintf(what, sizeof what, "field %s: no boolean", name);
+        return replay_refuse(err, e, what);
+    }
+    *out = belem_truthy(&flag);
     return PITR_OK;
+}
+
+/*
+ * A user's applyOps command is logged with all the fields it came with, of which every command has
+ * `$db`. The server took its operations leniently, and made documents that its updates missed
+ * unless it was told not to. Other entries of several operations are batches of the server's own.
+ */
+static enum pitr_rc
+users_command(const struct oplog_entry *e, struct op_context *ctx, bool *upsert,
+              struct pitr_err *err)
+{
+    struct belem field;
+    bool has_db, has_flag;
+
+    if (bson_find(e->o, e->o_len, "$db", &has_db, &field, err) != PITR_OK ||
+        bson_find(e->o, e->o_len, "alwaysUpsert", &has_flag, &field, err) != PITR_OK)
+        return err->rc;
+    if (!has_db && !has_flag)
+        return PITR_OK;
+    ctx->mode = OP_LENIENT;
+    *upsert = true;
+    return read_flag(e, "alwaysUpsert", upsert, err);
 }
 
 static enum pitr_rc
@@ -167,8 +200,12 @@ apply_inner(struct replay *r, const struct oplog_entry *outer, const struct oplo
             return err->rc;
         if (!found)
             return replay_command(r, e, ctx, err);
-        if (depth >= APPLY_OPS_DEPTH || first.type != BSON_ARRAY)
+        if (first.type != BSON_ARRAY)
+            return replay_refuse(err, outer, "field applyOps: no array");
+        if (depth >= APPLY_OPS_DEPTH)
             return replay_refuse(err, outer, "applyOps nested too deeply");
+        if (read_flag(e, "alwaysUpsert", &upsert, err) != PITR_OK)
+            return err->rc;
         return apply_array(r, outer, first.value, first.value_len, ctx, upsert, depth + 1, err);
     default:
         return apply_crud(r, e, ctx, upsert, err);
@@ -179,10 +216,13 @@ static enum pitr_rc
 apply_array(struct replay *r, const struct oplog_entry *outer, const uint8_t *array, size_t len,
             const struct op_context *ctx, bool upsert, int depth, struct pitr_err *err)
 {
+    struct op_context within = *ctx;
     struct oplog_entry inner;
     struct biter it;
     struct belem op;
+    char when[TS_TEXT_LEN];
 
+    within.inner = true;
     if (biter_init(&it, array, len, err) != PITR_OK)
         return err->rc;
     for (;;) {
@@ -192,10 +232,12 @@ apply_array(struct replay *r, const struct oplog_entry *outer, const uint8_t *ar
             return PITR_OK;
         if (op.type != BSON_DOC)
             return replay_refuse(err, outer, "applyOps holds something that is no operation");
-        if (oplog_entry_parse_inner(&inner, op.value, op.value_len, err) != PITR_OK)
-            return err->rc;
+        if (oplog_entry_parse_inner(&inner, op.value, op.value_len, err) != PITR_OK) {
+            ts_format(when, ctx->ts);
+            return pitr_wrap(err, "at %s", when);
+        }
         inner.ts = ctx->ts;
-        if (apply_inner(r, outer, &inner, ctx, upsert, depth, err) != PITR_OK)
+        if (apply_inner(r, outer, &inner, &within, upsert, depth, err) != PITR_OK)
             return err->rc;
     }
 }
@@ -253,8 +295,27 @@ check_count(const struct oplog_entry *e, uint64_t have, struct pitr_err *err)
 
     if (bson_find(e->o, e->o_len, "count", &found, &count, err) != PITR_OK)
         return err->rc;
-    if (found && belem_int64(&count, &want) && want >= 0 && (uint64_t)want != have)
+    if (!found)
+        return PITR_OK;
+    if (!belem_int64(&count, &want))
+        return replay_refuse(err, e, "field count: no integer");
+    if (want < 0 || (uint64_t)want != have)
         return replay_refuse(err, e, "the transaction's pieces do not add up to its count");
+    return PITR_OK;
+}
+
+/* Chains are found by optime; the session is a second witness. */
+static enum pitr_rc
+check_chain(const struct oplog_entry *e, const struct txn_chain *chain, bool prepared,
+            struct pitr_err *err)
+{
+    if (chain->txn_number != e->txn_number || chain->lsid_len != e->lsid_len ||
+        (e->lsid_len != 0 && memcmp(chain->lsid, e->lsid, e->lsid_len) != 0))
+        return replay_refuse(err, e, "field prevOpTime: names a transaction of another session");
+    if (chain->prepared != prepared)
+        return replay_refuse(err, e,
+                             prepared ? "field prevOpTime: names a transaction that is not prepared"
+                                      : "goes on with a transaction that is prepared already");
     return PITR_OK;
 }
 
@@ -270,7 +331,8 @@ commit_linked(struct replay *r, const struct oplog_entry *e, const struct belem 
         txn_take(r->txns, &e->prev, &chain);
         if (chain == NULL && !is_before_base(r, e))
             return replay_refuse(err, e, "the capture starts after this transaction's first piece");
-        if (chain != NULL && check_count(e, chain->ops + ops, err) != PITR_OK)
+        if (chain != NULL && (check_chain(e, chain, false, err) != PITR_OK ||
+                              check_count(e, chain->ops + ops, err) != PITR_OK))
             return err->rc;
     }
     if (is_before_base(r, e))
@@ -284,26 +346,18 @@ static enum pitr_rc
 buffer_piece(struct replay *r, const struct oplog_entry *e, const struct belem *array, uint64_t ops,
              bool prepared, struct pitr_err *err)
 {
-    enum pitr_rc rc = txn_add(r->txns, e, array->value, array->value_len, ops, prepared, err);
+    const struct txn_chain *chain = e->prev.ts == 0 ? NULL : txn_peek(r->txns, &e->prev);
 
-    if (rc == PITR_NOTFOUND) {
+    if (e->prev.ts != 0 && chain == NULL) {
         if (is_before_base(r, e))
             return PITR_OK;
         return replay_refuse(err, e, "the capture starts after this transaction's first piece");
     }
-    return rc;
-}
-
-static enum pitr_rc
-flag_of(const struct oplog_entry *e, const char *name, bool *out, struct pitr_err *err)
-{
-    struct belem flag;
-    bool found;
-
-    if (bson_find(e->o, e->o_len, name, &found, &flag, err) != PITR_OK)
+    if (chain != NULL && check_chain(e, chain, false, err) != PITR_OK)
         return err->rc;
-    *out = found && belem_truthy(&flag);
-    return PITR_OK;
+    if (prepared && check_count(e, ops + (chain != NULL ? chain->ops : 0), err) != PITR_OK)
+        return err->rc;
+    return txn_add(r->txns, e, array->value, array->value_len, ops, prepared, err);
 }
 
 /* multiOpType of vectored writes: the operations stand for themselves, whatever prevOpTime says. */
@@ -318,10 +372,10 @@ apply_ops_entry(struct replay *r, const struct oplog_entry *e, const struct bele
     uint64_t ops;
 
     if (array->type != BSON_ARRAY)
-        return replay_refuse(err, e, "applyOps is no array");
+        return replay_refuse(err, e, "field applyOps: no array");
     if (e->has_prev && e->multi_op_type != MULTI_OP_SEPARATE) {
-        if (flag_of(e, "partialTxn", &partial, err) != PITR_OK ||
-            flag_of(e, "prepare", &prepare, err) != PITR_OK ||
+        if (read_flag(e, "partialTxn", &partial, err) != PITR_OK ||
+            read_flag(e, "prepare", &prepare, err) != PITR_OK ||
             count_ops(array->value, array->value_len, &ops, err) != PITR_OK)
             return err->rc;
         if (partial || prepare)
@@ -330,26 +384,49 @@ apply_ops_entry(struct replay *r, const struct oplog_entry *e, const struct bele
     }
     if (is_before_base(r, e))
         return PITR_OK;
-    if (e->multi_op_type != MULTI_OP_SEPARATE) {
-        ctx.mode = OP_LENIENT;
-        if (always_upserts(e, &upsert, err) != PITR_OK)
-            return err->rc;
-    }
+    if (users_command(e, &ctx, &upsert, err) != PITR_OK)
+        return err->rc;
     return apply_array(r, e, array->value, array->value_len, &ctx, upsert, 0, err);
 }
 
-/* commitTransaction or abortTransaction of a prepared (or partly logged) transaction. */
+/* When the prepared transaction that `e` commits was there for readers. */
+static enum pitr_rc
+commit_time(const struct oplog_entry *e, uint64_t *ts, struct pitr_err *err)
+{
+    struct belem at;
+    bool found;
+
+    if (bson_find(e->o, e->o_len, "commitTimestamp", &found, &at, err) != PITR_OK)
+        return err->rc;
+    if (!found || at.type != BSON_TS)
+        return replay_refuse(err, e, "field commitTimestamp: missing, or no timestamp");
+    *ts = get_le64(at.value);
+    return PITR_OK;
+}
+
+/* commitTransaction or abortTransaction of a prepared transaction, or the latter of a partly logged
+ * one. Past the moment a transaction counts if its commit timestamp is not after it. */
 static enum pitr_rc
 end_transaction(struct replay *r, const struct oplog_entry *e, bool commit, struct pitr_err *err)
 {
     PITR_AUTO(txn_chain_freep) struct txn_chain *chain = NULL;
     struct op_context ctx = context_of(r, e);
+    const bool is_after = e->ts > r->opts.to;
+    uint64_t at = 0;
 
+    if (!e->has_prev)
+        return replay_refuse(err, e, "field prevOpTime: missing");
     txn_take(r->txns, &e->prev, &chain);
-    if (!commit || is_before_base(r, e))
+    if (!commit)
+        return PITR_OK;
+    if (commit_time(e, &at, err) != PITR_OK)
+        return err->rc;
+    if (is_before_base(r, e) || (is_after && (chain == NULL || at > r->opts.to)))
         return PITR_OK;
     if (chain == NULL)
         return replay_refuse(err, e, "the capture starts after this transaction was prepared");
+    if (check_chain(e, chain, true, err) != PITR_OK)
+        return err->rc;
     ctx.mode = OP_LENIENT;
     return apply_chain(r, e, chain, &ctx, err);
 }
@@ -374,34 +451,20 @@ command_entry(struct replay *r, const struct oplog_entry *e, struct pitr_err *er
     return replay_command(r, e, &ctx, err);
 }
 
-/* Past the moment: a transaction prepared before it counts if its commit timestamp is not after it.
- */
+/* Past the moment only the outcome of transactions that are prepared at it matters. */
 static enum pitr_rc
 entry_after(struct replay *r, const struct oplog_entry *e, struct pitr_err *err)
 {
-    PITR_AUTO(txn_chain_freep) struct txn_chain *chain = NULL;
-    struct op_context ctx = context_of(r, e);
-    struct belem at;
-    bool found, commit;
+    struct biter it;
+    struct belem first;
 
-    if (e->op != 'c' || !e->has_prev)
+    if (e->op != 'c' || !e->has_prev || txn_peek(r->txns, &e->prev) == NULL)
         return PITR_OK;
-    if (bson_find(e->o, e->o_len, "commitTransaction", &commit, &at, err) != PITR_OK ||
-        bson_find(e->o, e->o_len, "abortTransaction", &found, &at, err) != PITR_OK)
+    if (biter_init(&it, e->o, e->o_len, err) != PITR_OK || biter_next(&it, &first, err) != PITR_OK)
         return err->rc;
-    if (!commit && !found)
-        return PITR_OK;
-    txn_take(r->txns, &e->prev, &chain);
-    if (!commit || chain == NULL)
-        return PITR_OK;
-    if (bson_find(e->o, e->o_len, "commitTimestamp", &found, &at, err) != PITR_OK)
-        return err->rc;
-    if (!found || at.type != BSON_TS)
-        return replay_refuse(err, e, "commitTransaction without commitTimestamp");
-    if (get_le64(at.value) > r->opts.to)
-        return PITR_OK;
-    ctx.mode = OP_LENIENT;
-    return apply_chain(r, e, chain, &ctx, err);
+    if (belem_is(&first, "commitTransaction"))
+        return end_transaction(r, e, true, err);
+    return belem_is(&first, "abortTransaction") ? end_transaction(r, e, false, err) : PITR_OK;
 }
 
 enum pitr_rc

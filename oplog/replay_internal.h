@@ -1,6 +1,6 @@
 /*
- * replay_internal.h - shared by replay.c (entries and documents), replay_ddl.c (commands) and
- * txn.c.
+ * replay_internal.h - shared by replay.c (collections by UUID), replay_entry.c (entries, documents,
+ * transactions), replay_ddl.c (commands) and replay_collmod.c.
  */
 #ifndef PITR_OPLOG_REPLAY_INTERNAL_H
 #define PITR_OPLOG_REPLAY_INTERNAL_H
@@ -28,6 +28,17 @@ struct op_context {
     uint64_t ts;
     enum op_mode mode; /* of documents */
     bool fuzzy;        /* of commands: anomalies may still be resolved */
+    bool inner;        /* stands in applyOps: a collection may be named without its UUID */
+};
+
+/* A command in hand: its entry, its first element, its database. */
+struct ddl {
+    struct replay *r;
+    const struct oplog_entry *e;
+    const struct op_context *ctx;
+    struct belem first;
+    const char *db;
+    size_t db_len;
 };
 
 /* NULL if unknown. */
@@ -37,8 +48,25 @@ struct replay_coll *replay_find_name(struct replay *r, const char *db, size_t db
 PITR_MUST enum pitr_rc replay_add(struct replay *r, const char *db, size_t db_len, const char *name,
                                   const uint8_t uuid[UUID_LEN], struct replay_coll **out,
                                   struct pitr_err *err);
-bool replay_is_excluded(const struct replay *r, const struct replay_coll *c);
+/* The collection that `e` is about: by UUID, or by name where the entry may lack one. *out NULL:
+ * unknown. */
+PITR_MUST enum pitr_rc replay_of_entry(struct replay *r, const struct oplog_entry *e,
+                                       const struct op_context *ctx, const char *db, size_t db_len,
+                                       const char *name, struct replay_coll **out,
+                                       struct pitr_err *err);
+/* The collection was born under its name: whether its documents are captured. */
+void replay_coll_born(const struct replay *r, struct replay_coll *c);
+/* Called after a change of name, with the old one. */
+PITR_MUST enum pitr_rc replay_coll_renamed(const struct replay *r, struct replay_coll *c,
+                                           const char *old_ns, uint64_t ts, struct pitr_err *err);
 void replay_coll_drop(struct replay_coll *c);
+
+/* A collection that is the server's bookkeeping and no part of any state. */
+bool replay_is_server(const char *db, size_t db_len, const char *name);
+
+/* collMod. */
+PITR_MUST enum pitr_rc replay_coll_mod(const struct ddl *d, struct replay_coll *c,
+                                       struct pitr_err *err);
 
 /* A command (op 'c') other than applyOps, commitTransaction and abortTransaction. */
 PITR_MUST enum pitr_rc replay_command(struct replay *r, const struct oplog_entry *e,
@@ -52,7 +80,7 @@ void replay_unresolved_remove(struct replay *r, const uint8_t uuid[UUID_LEN]);
 /* The fuzzy window is over: everything it left open must be resolved. Fails: CORRUPT. */
 PITR_MUST enum pitr_rc replay_close_window(struct replay *r, struct pitr_err *err);
 
-/* CORRUPT with `what` and the entry as JSON, shortened. */
+/* CORRUPT with `what` and the entry as oplog_entry_show() has it. */
 enum pitr_rc replay_refuse(struct pitr_err *err, const struct oplog_entry *e, const char *what);
 
 #endif

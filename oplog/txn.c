@@ -165,6 +165,14 @@ txn_add(struct txn_table *t, const struct oplog_entry *e, const uint8_t *array, 
     return PITR_OK;
 }
 
+const struct txn_chain *
+txn_peek(const struct txn_table *t, const struct optime *last)
+{
+    size_t i = find(t, last);
+
+    return i < t->len ? t->chains[i] : NULL;
+}
+
 void
 txn_take(struct txn_table *t, const struct optime *last, struct txn_chain **out)
 {

@@ -35,6 +35,8 @@ PITR_MUST enum pitr_rc txn_add(struct txn_table *t, const struct oplog_entry *e,
 /* Take the chain whose last piece is `last` out of the table; *out NULL if there is none. The
  * caller frees it. */
 void txn_take(struct txn_table *t, const struct optime *last, struct txn_chain **out);
+/* The same chain, left where it is; NULL if there is none. */
+const struct txn_chain *txn_peek(const struct txn_table *t, const struct optime *last);
 void txn_chain_free(struct txn_chain *c);
 void txn_chain_freep(struct txn_chain **c);
 /* A new term abandons chains that are neither complete nor prepared. */

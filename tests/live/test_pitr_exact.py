@@ -9,10 +9,9 @@ PITR_TEST_TARGETS is the number of moments over all runs (default 50); SEED repe
 
 import os
 import random
-import time
 
 import pytest
-from bson import ObjectId, Timestamp
+from bson import Timestamp
 
 from harness import oracle, workload
 from harness.pitr import stamp
@@ -90,42 +89,6 @@ def test_every_moment_comes_back_exactly(source, target, pitr, seed, run):
     pitr.ok("verify", "--data")
 
 
-def test_a_second_includes_all_of_its_operations_and_before_excludes_one(source, target, pitr):
-    db = source.client["seconds"]
-    db.c.insert_one({"_id": 0})
-    pitr.ok("snapshot")
-    while time.time() % 1 > 0.3:
-        time.sleep(0.01)
-    stamps = []
-    with source.client.start_session() as session:
-        for i in range(1, 4):
-            db.c.insert_one({"_id": i}, session=session)
-            stamps.append(session.operation_time)
-    second = stamps[0].time
-    in_second = 1 + sum(1 for s in stamps if s.time == second)
-    time.sleep(1.1)
-    db.c.insert_one({"_id": "later"})
-    pitr.ok("tail", "--once")
-
-    def ids():
-        return [d["_id"] for d in target.client["seconds"].c.find().sort("_id")]
-
-    pitr.restore("--to", stamp(stamps[1]), "--drop", target=target.uri)
-    assert ids() == [0, 1, 2]
-    pitr.restore("--to", f"{stamps[1].time}:{stamps[1].inc}", "--drop", target=target.uri)
-    assert ids() == [0, 1, 2]
-    pitr.restore("--before", stamp(stamps[1]), "--drop", target=target.uri)
-    assert ids() == [0, 1]
-    text = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
-    pitr.restore("--to", text, "--drop", target=target.uri)
-    assert ids() == list(range(in_second))
-    east = time.strftime("%Y-%m-%dT%H:%M:%S+02:00", time.gmtime(second + 7200))
-    pitr.restore("--to", east, "--drop", target=target.uri)
-    assert ids() == list(range(in_second))
-    pitr.restore("--to", "latest", "--drop", target=target.uri)
-    assert "later" in ids()
-
-
 def test_a_transaction_of_many_oplog_entries_is_whole_or_absent(source, target, pitr):
     coll = source.client["big"].c
     coll.insert_one({"_id": "before"})
@@ -145,76 +108,4 @@ def test_a_transaction_of_many_oplog_entries_is_whole_or_absent(source, target, 
     pitr.restore("--before", stamp(entries[0]["ts"]), "--drop", target=target.uri)
     assert target.client["big"].c.count_documents({}) == 1
     pitr.restore("--to", stamp(entries[0]["ts"]), "--drop", target=target.uri)
-    oracle.assert_equal(oracle.state_now(source.client), oracle.state_now(target.client))
-
-
-def test_a_drop_and_what_came_after_it_are_undone(source, target, pitr):
-    db = source.client["oops"]
-    db.c.insert_many([{"_id": ObjectId(), "n": i} for i in range(500)])
-    db.c.create_index("n", hidden=True)
-    pitr.ok("snapshot")
-    db.c.update_many({}, {"$inc": {"n": 1000}})
-    truth = oracle.state_now(source.client)
-    source.client.drop_database("oops")
-    drop = source.client.local["oplog.rs"].find_one(
-        {"op": "c", "ns": "oops.$cmd", "o.drop": "c"}, sort=[("$natural", -1)])
-    db.c.insert_one({"new": "collection of the same name"})
-    db.later.insert_one({"n": 1})
-    pitr.ok("tail", "--once")
-    pitr.restore("--to", "latest", "--drop", target=target.uri)
-    oracle.assert_equal(oracle.state_now(source.client), oracle.state_now(target.client))
-    pitr.restore("--before", stamp(drop["ts"]), "--drop", target=target.uri)
-    oracle.assert_equal(truth, oracle.state_now(target.client))
-
-
-def test_renames_and_out_keep_indexes_and_leave_no_ghost(source, target, pitr):
-    db = source.client["moved"]
-    for name in ("a", "b"):
-        db[name].insert_many([{"_id": i, "n": i, "from": name} for i in range(50)])
-        db[name].create_index("n", unique=True, name="by_n")
-    db.a.create_index("from", partialFilterExpression={"n": {"$gt": 5}})
-    pitr.ok("snapshot")
-    db.a.rename("c")
-    db.c.rename("b", dropTarget=True)
-    list(db.b.aggregate([{"$match": {"n": {"$lt": 9}}}, {"$out": "result"}]))
-    db.result.create_index("n")
-    list(db.b.aggregate([{"$match": {"n": {"$gt": 9}}}, {"$out": "result"}]))
-    source.client.admin.command({"renameCollection": "moved.b", "to": "elsewhere.b"})
-    pitr.ok("tail", "--once")
-    pitr.restore("--to", "latest", "--drop", target=target.uri)
-    oracle.assert_equal(oracle.state_now(source.client), oracle.state_now(target.client))
-
-
-def test_documents_that_bypassed_validation_come_back(source, target, pitr):
-    db = source.client["odd"]
-    db.create_collection("c", validator={"n": {"$type": "int"}})
-    pitr.ok("snapshot")
-    raw = db.get_collection("c")
-    raw.insert_one({"_id": 1, "n": "no int"}, bypass_document_validation=True)
-    raw.update_one({"_id": 1}, {"$set": {"m": 1}}, bypass_document_validation=True)
-    pitr.ok("tail", "--once")
-    pitr.restore("--to", "latest", "--drop", target=target.uri)
-    oracle.assert_equal(oracle.state_now(source.client), oracle.state_now(target.client))
-
-
-NAMES = ["a.b.c", "with space", "ключ", "$in", "x.tmp.y", "..", "-dash", "quote\"s", "per%cent", "a/b",
-         "n" * 200]
-
-
-def test_unusual_names_come_back(source, target, pitr):
-    db = source.client["str-änge"]
-    created = []
-    for name in NAMES:
-        try:
-            source.client["str-änge"].command({"create": name})
-            created.append(name)
-        except Exception:
-            continue  # not a name for this server
-        db.command({"insert": name, "documents": [{"_id": 1}]})
-    assert len(created) >= 7, created
-    pitr.ok("snapshot")
-    for name in created:
-        db.command({"insert": name, "documents": [{"_id": 2, "": 1, "a.b": 2, "$c": 3}]})
-    pitr.ok("tail", "--once")
-    pitr.restore("--to", "latest", "--drop", target=target.uri)
     oracle.assert_equal(oracle.state_now(source.client), oracle.state_now(target.client))

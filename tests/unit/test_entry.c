@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <bson/bson.h>
 #include <cmocka.h>
@@ -42,7 +43,9 @@ static void
 refuse(struct fixture *f, const char *json, const char *message)
 {
     assert_int_equal(parse_as(f, json, false), PITR_CORRUPT);
-    assert_string_equal(f->err.msg, message);
+    if (strncmp(f->err.msg, message, strlen(message)) != 0 ||
+        strncmp(f->err.msg + strlen(message), ": {", 3) != 0)
+        fail_msg("expected \"%s\" and the entry, not \"%s\"", message, f->err.msg);
 }
 
 #define TIMES "\"ts\":{\"$timestamp\":{\"t\":7,\"i\":3}},\"t\":{\"$numberLong\":\"2\"},\"v\":2"
@@ -118,7 +121,8 @@ an_inner_operation_has_no_times(void **state)
     assert_int_equal(parse_as(&f, json, false), PITR_CORRUPT);
     assert_int_equal(parse_as(&f, "{\"op\":\"x\",\"ns\":\"a.b\",\"o\":{}}", true), PITR_CORRUPT);
     assert_string_equal(f.err.msg, "operation in applyOps: oplog entry: field op: an operation "
-                                   "this version of pitr does not know");
+                                   "this version of pitr does not know: { \"op\" : \"x\", \"ns\" "
+                                   ": \"a.b\", \"o\" : {  } }");
 }
 
 static void
@@ -127,7 +131,7 @@ what_replay_would_not_understand_is_corrupt(void **state)
     PITR_AUTO(release) struct fixture f = {0};
 
     (void)state;
-    refuse(&f, "{\"op\":\"xi\",\"ns\":\"a.b\",\"o\":{}," TIMES "}",
+    refuse(&f, "{\"op\":\"zz\",\"ns\":\"a.b\",\"o\":{}," TIMES "}",
            "oplog entry 7,3: field op: an operation this version of pitr does not know");
     refuse(&f, "{\"op\":\"i\",\"ns\":\"a.b\",\"o\":{},\"tid\":1," TIMES "}",
            "oplog entry 7,3: field tid: entries of serverless tenants are not supported");
@@ -160,6 +164,47 @@ a_missing_or_mistyped_field_is_named(void **state)
            "oplog entry 7,3: field prevOpTime: no optime");
     refuse(&f, "{\"op\":\"i\",\"ns\":\"a.b\",\"o\":{},\"wall\":1," TIMES "}",
            "oplog entry 7,3: field wall: no date");
+    refuse(&f, "{\"op\":\"u\",\"ns\":\"a.b\",\"o\":{},\"b\":1," TIMES "}",
+           "oplog entry 7,3: field b: no boolean");
+    refuse(&f, "{\"op\":\"i\",\"ns\":\"a.b\",\"o\":{},\"txnNumber\":\"1\"," TIMES "}",
+           "oplog entry 7,3: field txnNumber: no integer");
+}
+
+static void
+operations_only_the_server_sees_count_as_nothing(void **state)
+{
+    static const char *const ops[] = {"xi", "xd", "ci", "cu", "cd", "km"};
+    PITR_AUTO(release) struct fixture f = {0};
+    char json[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++) {
+        snprintf(json, sizeof json, "{\"op\":\"%s\",\"ns\":1,\"o\":[],\"lsid\":2," TIMES "}",
+                 ops[i]);
+        assert_int_equal(parse_as(&f, json, false), PITR_OK);
+        assert_int_equal(f.e.op, 'n');
+    }
+}
+
+static void
+an_entry_is_shown_without_its_session_and_cut_between_characters(void **state)
+{
+    PITR_AUTO(release) struct fixture f = {0};
+    char json[2048] = "{\"lsid\":{\"id\":1},\"op\":\"i\",\"ns\":\"a.b\",\"o\":{\"_id\":\"";
+    char text[ENTRY_TEXT_LEN];
+
+    (void)state;
+    for (int i = 0; i < 400; i++)
+        memcpy(json + strlen(json), "\xc3\xa4", 3);
+    memcpy(json + strlen(json), "\"}," TIMES "}", sizeof "\"}," TIMES "}");
+    assert_int_equal(parse_as(&f, json, false), PITR_OK);
+    oplog_entry_show(text, f.e.raw, f.e.raw_len);
+    assert_ptr_equal(strstr(text, "{ \"op\" : \"i\", \"ns\" : \"a.b\""), text);
+    assert_in_range(strlen(text), ENTRY_TEXT_LEN - 3, ENTRY_TEXT_LEN - 1);
+    assert_true(bson_utf8_validate(text, strlen(text), false));
+    assert_string_equal(text + strlen(text) - 3, "...");
+    oplog_entry_show(text, (const uint8_t *)"\1\0", 2);
+    assert_string_equal(text, "(not printable)");
 }
 
 static void
@@ -186,7 +231,7 @@ an_unknown_operation_still_has_a_stamp(void **state)
     struct oplog_stamp stamp;
 
     (void)state;
-    assert_int_equal(parse_as(&f, "{\"op\":\"xi\",\"o\":1," TIMES "}", false), PITR_CORRUPT);
+    assert_int_equal(parse_as(&f, "{\"op\":\"zz\",\"o\":1," TIMES "}", false), PITR_CORRUPT);
     assert_int_equal(oplog_entry_stamp(&stamp, bson_get_data(f.doc), f.doc->len, &f.err), PITR_OK);
     assert_int_equal(stamp.ts, ts_make(7, 3));
     assert_int_equal(stamp.term, 2);
@@ -202,6 +247,8 @@ main(void)
         cmocka_unit_test(an_inner_operation_has_no_times),
         cmocka_unit_test(what_replay_would_not_understand_is_corrupt),
         cmocka_unit_test(a_missing_or_mistyped_field_is_named),
+        cmocka_unit_test(operations_only_the_server_sees_count_as_nothing),
+        cmocka_unit_test(an_entry_is_shown_without_its_session_and_cut_between_characters),
         cmocka_unit_test(any_truncation_is_corrupt),
         cmocka_unit_test(an_unknown_operation_still_has_a_stamp),
     };

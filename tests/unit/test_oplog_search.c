@@ -303,7 +303,7 @@ an_unknown_entry_stops_nothing(void **state)
     seal(f, 1, false,
          (struct line[]){{1, DOC("i", "d.c", "1")},
                          {2, "\"op\":\"zz\",\"ns\":\"d.c\""},
-                         {3, "\"op\":\"xi\",\"ns\":\"d.y\",\"o\":{}"},
+                         {3, "\"op\":\"zz\",\"ns\":\"d.y\",\"o\":{}"},
                          {4, "\"op\":\"xx\""},
                          {5, DOC("i", "d.c", "5")},
                          {0}});
