@@ -4,23 +4,23 @@
 
 #include "base/bytes.h"
 
-/* Fields that are looked at; the order only numbers them. */
+/* Fields that are looked at, in the order of their names' lengths. */
 enum field {
-    F_TS,
     F_T,
     F_V,
+    F_O,
+    F_B,
+    F_TS,
     F_OP,
     F_NS,
     F_UI,
-    F_O,
     F_O2,
-    F_B,
+    F_TID,
     F_WALL,
     F_LSID,
     F_TXN_NUMBER,
     F_PREV,
     F_MULTI_OP_TYPE,
-    F_TID,
     F_COUNT
 };
 
@@ -28,21 +28,21 @@ static const struct {
     const char *name;
     size_t len;
 } fields[F_COUNT] = {
-    [F_TS] = {"ts", 2},
     [F_T] = {"t", 1},
     [F_V] = {"v", 1},
+    [F_O] = {"o", 1},
+    [F_B] = {"b", 1},
+    [F_TS] = {"ts", 2},
     [F_OP] = {"op", 2},
     [F_NS] = {"ns", 2},
     [F_UI] = {"ui", 2},
-    [F_O] = {"o", 1},
     [F_O2] = {"o2", 2},
-    [F_B] = {"b", 1},
+    [F_TID] = {"tid", 3},
     [F_WALL] = {"wall", 4},
     [F_LSID] = {"lsid", 4},
     [F_TXN_NUMBER] = {"txnNumber", 9},
     [F_PREV] = {"prevOpTime", 10},
     [F_MULTI_OP_TYPE] = {"multiOpType", 11},
-    [F_TID] = {"tid", 3},
 };
 
 /* The elements of one entry; value NULL where a field is absent. */
@@ -56,12 +56,30 @@ has(const struct found *f, enum field field)
     return f->at[field].value != NULL;
 }
 
+/* F_COUNT for a field that nobody looks at. Every field of every entry comes by here: the last
+ * character tells fields of the same length apart before memcmp() is called. */
+static enum field
+which_field(const struct belem *e)
+{
+    size_t len = e->name_len;
+    int i;
+
+    if (len == 0)
+        return F_COUNT;
+    for (i = 0; i < F_COUNT && fields[i].len <= len; i++) {
+        if (fields[i].len == len && fields[i].name[len - 1] == e->name[len - 1] &&
+            memcmp(e->name, fields[i].name, len) == 0)
+            return (enum field)i;
+    }
+    return F_COUNT;
+}
+
 static enum pitr_rc
 find_fields(struct found *f, const uint8_t *data, size_t len, struct pitr_err *err)
 {
     struct biter it;
     struct belem e;
-    int i;
+    enum field field;
 
     memset(f, 0, sizeof *f);
     if (biter_init(&it, data, len, err) != PITR_OK)
@@ -71,12 +89,9 @@ find_fields(struct found *f, const uint8_t *data, size_t len, struct pitr_err *e
             return err->rc;
         if (e.type == BSON_EOD)
             return PITR_OK;
-        for (i = 0; i < F_COUNT; i++) {
-            if (e.name_len == fields[i].len && memcmp(e.name, fields[i].name, e.name_len) == 0) {
-                f->at[i] = e;
-                break;
-            }
-        }
+        field = which_field(&e);
+        if (field != F_COUNT)
+            f->at[field] = e;
     }
 }
 
