@@ -1,6 +1,7 @@
 #include "engine/tailing.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,10 @@
 /* `pitr status` holds the lock for a moment to see whether somebody else does; and how long a
  * single capture waits for a server that has gone away. */
 enum { LOCK_WAIT_MS = 1000, LOCK_STEP_MS = 50, ONCE_RETRY_MS = 60000 };
+
+/* An entry of 16 MiB passes through several buffers of its size; blocks from here on go back to the
+ * system when they are freed. By itself glibc keeps them once it has seen one of that size. */
+enum { RETURN_BYTES = 8 << 20 };
 
 struct tailing {
     struct tailing_opts opts;
@@ -129,6 +134,9 @@ enum pitr_rc
 tailing_run(struct tailing *t, struct tail_result *result, struct pitr_err *err)
 {
     memset(result, 0, sizeof *result);
+#ifdef M_MMAP_THRESHOLD
+    mallopt(M_MMAP_THRESHOLD, RETURN_BYTES);
+#endif
     if (t->opts.once)
         return run_once(t, result, err);
     return tail_run(t->tail, NULL, result, err);
