@@ -10,7 +10,7 @@
 
 enum {
     AWAIT_MS = 100, /* how long an idle read keeps its caller from looking after other things */
-    REPLY_BYTES = 1 << 20,
+    REPLY_BYTES = 1 << 19,
     BATCH_FIRST = 100,
     BATCH_MAX = 5000,
     ADAPT_EVERY = 64, /* entries between two looks at their size */

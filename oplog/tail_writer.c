@@ -9,8 +9,8 @@
 
 enum {
     BATCHES = 6, /* what the thread may fall behind, while it waits for the disk */
-    BATCH_BYTES = 1 << 20,
-    BATCH_ENTRIES = 4096,
+    BATCH_BYTES = 1 << 19,
+    BATCH_ENTRIES = 2048,
     STORED_MAX = 16 << 20, /* sealed bytes wait in memory, see segment_writer_held() */
 };
 

@@ -2,7 +2,7 @@
  * tail_writer.h - turn the entries that a tailer takes into published segments, beside its reading.
  *
  * Sealing entries costs about as much as getting them from the server, so during a catch-up both
- * run at once: entries are gathered in batches of 1 MiB, and full batches go to a thread that
+ * run at once: entries are gathered in batches of 512 KiB, and full batches go to a thread that
  * compresses, hashes and publishes them. The thread starts with the first full batch: a tailer that
  * keeps up never has one, and seals its few entries itself.
  *

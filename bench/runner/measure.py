@@ -27,7 +27,7 @@ FULL_DOCUMENTS = 1_600_000
 # the 16 MiB that the driver asks for by itself take nearly twice as long, as they leave the caches.
 SCAN_CONNECTIONS, DRIVER_BATCH_MIB, SMALL_BATCH_MIB = 2, 16, 4
 LOAD_BATCH_DOCUMENTS = 5000
-OPLOG_BATCH_MIB = 1  # What oplog_mongo.c asks for.
+OPLOG_BATCH_MIB = 0.5  # What oplog_mongo.c asks for.
 
 
 class Run:
