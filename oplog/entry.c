@@ -4,45 +4,42 @@
 
 #include "base/bytes.h"
 
-/* Fields that are looked at, in the order of their names' lengths. */
+/* Fields that are looked at; the order only numbers them. */
 enum field {
+    F_TS,
     F_T,
     F_V,
-    F_O,
-    F_B,
-    F_TS,
     F_OP,
     F_NS,
     F_UI,
+    F_O,
     F_O2,
-    F_TID,
+    F_B,
     F_WALL,
     F_LSID,
     F_TXN_NUMBER,
     F_PREV,
     F_MULTI_OP_TYPE,
+    F_TID,
     F_COUNT
 };
 
-static const struct {
-    const char *name;
-    size_t len;
-} fields[F_COUNT] = {
-    [F_T] = {"t", 1},
-    [F_V] = {"v", 1},
-    [F_O] = {"o", 1},
-    [F_B] = {"b", 1},
-    [F_TS] = {"ts", 2},
-    [F_OP] = {"op", 2},
-    [F_NS] = {"ns", 2},
-    [F_UI] = {"ui", 2},
-    [F_O2] = {"o2", 2},
-    [F_TID] = {"tid", 3},
-    [F_WALL] = {"wall", 4},
-    [F_LSID] = {"lsid", 4},
-    [F_TXN_NUMBER] = {"txnNumber", 9},
-    [F_PREV] = {"prevOpTime", 10},
-    [F_MULTI_OP_TYPE] = {"multiOpType", 11},
+static const char *const field_names[F_COUNT] = {
+    [F_TS] = "ts",
+    [F_T] = "t",
+    [F_V] = "v",
+    [F_OP] = "op",
+    [F_NS] = "ns",
+    [F_UI] = "ui",
+    [F_O] = "o",
+    [F_O2] = "o2",
+    [F_B] = "b",
+    [F_WALL] = "wall",
+    [F_LSID] = "lsid",
+    [F_TXN_NUMBER] = "txnNumber",
+    [F_PREV] = "prevOpTime",
+    [F_MULTI_OP_TYPE] = "multiOpType",
+    [F_TID] = "tid",
 };
 
 /* The elements of one entry; value NULL where a field is absent. */
@@ -56,22 +53,53 @@ has(const struct found *f, enum field field)
     return f->at[field].value != NULL;
 }
 
-/* F_COUNT for a field that nobody looks at. Every field of every entry comes by here: the last
- * character tells fields of the same length apart before memcmp() is called. */
 static enum field
-which_field(const struct belem *e)
+field_of_one_letter(char name)
 {
-    size_t len = e->name_len;
-    int i;
-
-    if (len == 0)
+    switch (name) {
+    case 't':
+        return F_T;
+    case 'v':
+        return F_V;
+    case 'o':
+        return F_O;
+    case 'b':
+        return F_B;
+    default:
         return F_COUNT;
-    for (i = 0; i < F_COUNT && fields[i].len <= len; i++) {
-        if (fields[i].len == len && fields[i].name[len - 1] == e->name[len - 1] &&
-            memcmp(e->name, fields[i].name, len) == 0)
-            return (enum field)i;
     }
-    return F_COUNT;
+}
+
+/* F_COUNT for a field that nobody looks at. Every field of every entry comes by here: lengths known
+ * in advance make a comparison one instruction. */
+static enum field
+which_field(const char *name, size_t len)
+{
+    switch (len) {
+    case 1:
+        return field_of_one_letter(name[0]);
+    case 2:
+        return memcmp(name, "ts", 2) == 0   ? F_TS
+               : memcmp(name, "op", 2) == 0 ? F_OP
+               : memcmp(name, "ns", 2) == 0 ? F_NS
+               : memcmp(name, "ui", 2) == 0 ? F_UI
+               : memcmp(name, "o2", 2) == 0 ? F_O2
+                                            : F_COUNT;
+    case 3:
+        return memcmp(name, "tid", 3) == 0 ? F_TID : F_COUNT;
+    case 4:
+        return memcmp(name, "wall", 4) == 0   ? F_WALL
+               : memcmp(name, "lsid", 4) == 0 ? F_LSID
+                                              : F_COUNT;
+    case 9:
+        return memcmp(name, "txnNumber", 9) == 0 ? F_TXN_NUMBER : F_COUNT;
+    case 10:
+        return memcmp(name, "prevOpTime", 10) == 0 ? F_PREV : F_COUNT;
+    case 11:
+        return memcmp(name, "multiOpType", 11) == 0 ? F_MULTI_OP_TYPE : F_COUNT;
+    default:
+        return F_COUNT;
+    }
 }
 
 static enum pitr_rc
@@ -89,7 +117,7 @@ find_fields(struct found *f, const uint8_t *data, size_t len, struct pitr_err *e
             return err->rc;
         if (e.type == BSON_EOD)
             return PITR_OK;
-        field = which_field(&e);
+        field = which_field(e.name, e.name_len);
         if (field != F_COUNT)
             f->at[field] = e;
     }
@@ -102,10 +130,10 @@ bad_field(struct pitr_err *err, const struct found *f, enum field field, const c
 
     if (has(f, F_TS) && f->at[F_TS].type == BSON_TS) {
         ts_format(ts, get_le64(f->at[F_TS].value));
-        return pitr_fail(err, PITR_CORRUPT, "oplog entry %s: field %s: %s", ts, fields[field].name,
+        return pitr_fail(err, PITR_CORRUPT, "oplog entry %s: field %s: %s", ts, field_names[field],
                          why);
     }
-    return pitr_fail(err, PITR_CORRUPT, "oplog entry: field %s: %s", fields[field].name, why);
+    return pitr_fail(err, PITR_CORRUPT, "oplog entry: field %s: %s", field_names[field], why);
 }
 
 /* ts, t and wall, which only whole entries have. */
