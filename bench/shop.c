@@ -35,9 +35,8 @@ word(struct shop_maker *m)
     return m->words->at[bench_below(&m->state, 1 + bench_below(&m->state, limit))];
 }
 
-/* About `len` bytes of words; valid until the next call. */
-static const char *
-text(struct shop_maker *m, size_t len)
+const char *
+shop_text(struct shop_maker *m, size_t len)
 {
     size_t at = 0;
 
@@ -98,13 +97,13 @@ make_order(struct shop_maker *m, bson_t *doc, uint64_t number)
         snprintf(position, sizeof position, "%u", i);
         BSON_APPEND_DOCUMENT_BEGIN(&items, position, &item);
         BSON_APPEND_INT32(&item, "article", (int32_t)bench_below(&m->state, 20000));
-        BSON_APPEND_UTF8(&item, "title", text(m, 24));
+        BSON_APPEND_UTF8(&item, "title", shop_text(m, 24));
         BSON_APPEND_INT32(&item, "count", (int32_t)(1 + bench_below(&m->state, 4)));
         BSON_APPEND_DOUBLE(&item, "price", bench_below(&m->state, 20000) / 100.0);
         bson_append_document_end(&items, &item);
     }
     bson_append_array_end(doc, &items);
-    BSON_APPEND_UTF8(doc, "note", text(m, bench_below(&m->state, 200)));
+    BSON_APPEND_UTF8(doc, "note", shop_text(m, bench_below(&m->state, 200)));
 }
 
 static void
@@ -116,11 +115,11 @@ make_user(struct shop_maker *m, bson_t *doc, uint64_t number)
     snprintf(mail, sizeof mail, "%s.%s%llu@%s.example", word(m), word(m),
              (unsigned long long)number, word(m));
     BSON_APPEND_UTF8(doc, "mail", mail);
-    BSON_APPEND_UTF8(doc, "name", text(m, 14));
+    BSON_APPEND_UTF8(doc, "name", shop_text(m, 14));
     BSON_APPEND_UTF8(doc, "password", hex(m, hash));
     BSON_APPEND_DATE_TIME(doc, "since", EPOCH_MS - (int64_t)bench_below(&m->state, 1U << 31) * 20);
     BSON_APPEND_DOCUMENT_BEGIN(doc, "address", &address);
-    BSON_APPEND_UTF8(&address, "street", text(m, 18));
+    BSON_APPEND_UTF8(&address, "street", shop_text(m, 18));
     BSON_APPEND_INT32(&address, "house", (int32_t)bench_below(&m->state, 200));
     BSON_APPEND_UTF8(&address, "city", word(m));
     BSON_APPEND_INT32(&address, "zip", (int32_t)(10000 + bench_below(&m->state, 90000)));
@@ -132,10 +131,10 @@ static void
 make_article(struct shop_maker *m, bson_t *doc, uint64_t number)
 {
     BSON_APPEND_INT64(doc, "number", (int64_t)number);
-    BSON_APPEND_UTF8(doc, "title", text(m, 30));
+    BSON_APPEND_UTF8(doc, "title", shop_text(m, 30));
     BSON_APPEND_UTF8(doc, "group", word(m));
     BSON_APPEND_DOUBLE(doc, "price", bench_below(&m->state, 20000) / 100.0);
-    BSON_APPEND_UTF8(doc, "text", text(m, 1000 + bench_below(&m->state, 6000)));
+    BSON_APPEND_UTF8(doc, "text", shop_text(m, 1000 + bench_below(&m->state, 6000)));
 }
 
 static const struct shop_kind kinds[SHOP_KINDS] = {

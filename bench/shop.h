@@ -25,6 +25,9 @@ struct shop_maker {
     char text[SHOP_TEXT_MAX];
 };
 
+/* About `len` bytes of words, at most SHOP_TEXT_MAX; valid until the next call. */
+const char *shop_text(struct shop_maker *m, size_t len);
+
 struct shop_kind {
     const char *name;
     uint64_t documents; /* at full size */

@@ -1,6 +1,7 @@
 #include "engine/tailing.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,10 @@
 /* `pitr status` holds the lock for a moment to see whether somebody else does; and how long a
  * single capture waits for a server that has gone away. */
 enum { LOCK_WAIT_MS = 1000, LOCK_STEP_MS = 50, ONCE_RETRY_MS = 60000 };
+
+/* Size of a block that goes back to the system when it is freed, and of the free space that does
+ * not, so that replies of usual size find theirs again. */
+enum { RETURN_BYTES = 8 << 20, KEEP_BYTES = RETURN_BYTES / 2 };
 
 struct tailing {
     struct tailing_opts opts;
@@ -125,10 +130,22 @@ run_once(struct tailing *t, struct tail_result *result, struct pitr_err *err)
     return PITR_OK;
 }
 
+/* An entry of 16 MiB passes through several buffers of its size, and once glibc has seen one of
+ * them freed, it keeps all that follow. */
+static void
+return_large_blocks(void)
+{
+#ifdef M_MMAP_THRESHOLD
+    mallopt(M_MMAP_THRESHOLD, RETURN_BYTES);
+    mallopt(M_TRIM_THRESHOLD, KEEP_BYTES);
+#endif
+}
+
 enum pitr_rc
 tailing_run(struct tailing *t, struct tail_result *result, struct pitr_err *err)
 {
     memset(result, 0, sizeof *result);
+    return_large_blocks();
     if (t->opts.once)
         return run_once(t, result, err);
     return tail_run(t->tail, NULL, result, err);

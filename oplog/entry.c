@@ -26,25 +26,22 @@ enum field {
     F_COUNT
 };
 
-static const struct {
-    const char *name;
-    size_t len;
-} fields[F_COUNT] = {
-    [F_TS] = {"ts", 2},
-    [F_T] = {"t", 1},
-    [F_V] = {"v", 1},
-    [F_OP] = {"op", 2},
-    [F_NS] = {"ns", 2},
-    [F_UI] = {"ui", 2},
-    [F_O] = {"o", 1},
-    [F_O2] = {"o2", 2},
-    [F_B] = {"b", 1},
-    [F_WALL] = {"wall", 4},
-    [F_LSID] = {"lsid", 4},
-    [F_TXN_NUMBER] = {"txnNumber", 9},
-    [F_PREV] = {"prevOpTime", 10},
-    [F_MULTI_OP_TYPE] = {"multiOpType", 11},
-    [F_TID] = {"tid", 3},
+static const char *const field_names[F_COUNT] = {
+    [F_TS] = "ts",
+    [F_T] = "t",
+    [F_V] = "v",
+    [F_OP] = "op",
+    [F_NS] = "ns",
+    [F_UI] = "ui",
+    [F_O] = "o",
+    [F_O2] = "o2",
+    [F_B] = "b",
+    [F_WALL] = "wall",
+    [F_LSID] = "lsid",
+    [F_TXN_NUMBER] = "txnNumber",
+    [F_PREV] = "prevOpTime",
+    [F_MULTI_OP_TYPE] = "multiOpType",
+    [F_TID] = "tid",
 };
 
 /* The elements of one entry; value NULL where a field is absent. */
@@ -60,12 +57,61 @@ has(const struct found *f, enum field field)
     return f->at[field].value != NULL;
 }
 
+static enum field
+field_of_one_letter(char name)
+{
+    switch (name) {
+    case 't':
+        return F_T;
+    case 'v':
+        return F_V;
+    case 'o':
+        return F_O;
+    case 'b':
+        return F_B;
+    default:
+        return F_COUNT;
+    }
+}
+
+/* F_COUNT for a field that nobody looks at. Every field of every entry comes by here: lengths known
+ * in advance make a comparison one instruction. */
+static enum field
+which_field(const char *name, size_t len)
+{
+    switch (len) {
+    case 1:
+        return field_of_one_letter(name[0]);
+    case 2:
+        return memcmp(name, "ts", 2) == 0   ? F_TS
+               : memcmp(name, "op", 2) == 0 ? F_OP
+               : memcmp(name, "ns", 2) == 0 ? F_NS
+               : memcmp(name, "ui", 2) == 0 ? F_UI
+               : memcmp(name, "o2", 2) == 0 ? F_O2
+                                            : F_COUNT;
+    case 3:
+        return memcmp(name, "tid", 3) == 0 ? F_TID : F_COUNT;
+    case 4:
+        return memcmp(name, "wall", 4) == 0   ? F_WALL
+               : memcmp(name, "lsid", 4) == 0 ? F_LSID
+                                              : F_COUNT;
+    case 9:
+        return memcmp(name, "txnNumber", 9) == 0 ? F_TXN_NUMBER : F_COUNT;
+    case 10:
+        return memcmp(name, "prevOpTime", 10) == 0 ? F_PREV : F_COUNT;
+    case 11:
+        return memcmp(name, "multiOpType", 11) == 0 ? F_MULTI_OP_TYPE : F_COUNT;
+    default:
+        return F_COUNT;
+    }
+}
+
 static enum pitr_rc
 find_fields(struct found *f, const uint8_t *data, size_t len, struct pitr_err *err)
 {
     struct biter it;
     struct belem e;
-    int i;
+    enum field field;
 
     *f = (struct found){.data = data, .len = len};
     if (biter_init(&it, data, len, err) != PITR_OK)
@@ -75,12 +121,9 @@ find_fields(struct found *f, const uint8_t *data, size_t len, struct pitr_err *e
             return err->rc;
         if (e.type == BSON_EOD)
             return PITR_OK;
-        for (i = 0; i < F_COUNT; i++) {
-            if (e.name_len == fields[i].len && memcmp(e.name, fields[i].name, e.name_len) == 0) {
-                f->at[i] = e;
-                break;
-            }
-        }
+        field = which_field(e.name, e.name_len);
+        if (field != F_COUNT)
+            f->at[field] = e;
     }
 }
 
@@ -125,9 +168,9 @@ bad_field(struct pitr_err *err, const struct found *f, enum field field, const c
     if (has(f, F_TS) && f->at[F_TS].type == BSON_TS) {
         ts_format(ts, get_le64(f->at[F_TS].value));
         return pitr_fail(err, PITR_CORRUPT, "oplog entry %s: field %s: %s: %s", ts,
-                         fields[field].name, why, text);
+                         field_names[field], why, text);
     }
-    return pitr_fail(err, PITR_CORRUPT, "oplog entry: field %s: %s: %s", fields[field].name, why,
+    return pitr_fail(err, PITR_CORRUPT, "oplog entry: field %s: %s: %s", field_names[field], why,
                      text);
 }
 

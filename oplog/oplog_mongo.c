@@ -10,7 +10,7 @@
 
 enum {
     AWAIT_MS = 100, /* how long an idle read keeps its caller from looking after other things */
-    REPLY_BYTES = 1 << 20,
+    REPLY_BYTES = 1 << 19,
     BATCH_FIRST = 100,
     BATCH_MAX = 5000,
     ADAPT_EVERY = 64, /* entries between two looks at their size */
@@ -84,7 +84,8 @@ mongo_seek(struct oplog_source *s, uint64_t from, struct pitr_err *err)
     bson_append_document_end(&filter, &range);
     BSON_APPEND_BOOL(&opts, "tailable", true);
     BSON_APPEND_BOOL(&opts, "awaitData", true);
-    BSON_APPEND_INT32(&opts, "batchSize", BATCH_FIRST);
+    /* int64, or mongoc_cursor_set_batch_size() cannot change it and does nothing. */
+    BSON_APPEND_INT64(&opts, "batchSize", BATCH_FIRST);
     BSON_APPEND_INT32(&opts, "serverId", (int32_t)m->server_id);
     append_read_concern(&opts, "majority", 0);
     m->cursor = mongoc_collection_find_with_opts(m->oplog, &filter, &opts, NULL);

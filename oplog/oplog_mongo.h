@@ -7,7 +7,7 @@
  * the same oplog.
  *
  * Memory: the server fills a reply with up to 16 MiB, whatever fits the number of entries asked
- * for; the number is adapted so that a reply holds about 1 MiB.
+ * for; the number is adapted so that a reply holds about 512 KiB.
  */
 #ifndef PITR_OPLOG_OPLOG_MONGO_H
 #define PITR_OPLOG_OPLOG_MONGO_H

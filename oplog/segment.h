@@ -62,10 +62,9 @@ void segment_writer_freep(struct segment_writer **w);
  */
 PITR_MUST enum pitr_rc segment_writer_add(struct segment_writer *w, const uint8_t *data, size_t len,
                                           const struct oplog_stamp *stamp, struct pitr_err *err);
-uint64_t segment_writer_bytes(const struct segment_writer *w); /* BSON bytes added so far */
-/* Sealed bytes held in memory until the end: the name needs the last timestamp, so the object
- * cannot be started earlier. Bounded by the caller, who finishes in time. */
-size_t segment_writer_stored(const struct segment_writer *w);
+/* Bytes held in memory until the end: the name needs the last timestamp, so the object cannot be
+ * started earlier. Bounded by the caller, who finishes in time. */
+size_t segment_writer_held(const struct segment_writer *w);
 /* Publish; the segment is durable on success. At least one entry must have been added. */
 PITR_MUST enum pitr_rc segment_writer_finish(struct segment_writer *w, struct segment_info *info,
                                              struct pitr_err *err);

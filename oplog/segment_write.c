@@ -9,7 +9,7 @@
 enum { DEFAULT_FRAME_TARGET = 1 << 20 };
 
 /* The object's name holds its last timestamp, so the sealed frames wait in memory for the end; the
- * caller bounds them by segment_writer_stored(). */
+ * caller bounds them by segment_writer_held(). */
 struct segment_writer {
     struct blob *blob;
     struct sealer *sealer;
@@ -23,13 +23,12 @@ struct segment_writer {
 
 /* Seal `plain` as the next frame of the object. Every frame but the foot is part of the hash. */
 static enum pitr_rc
-append_frame(struct segment_writer *w, enum frame_type type, const struct buf *plain,
+append_frame(struct segment_writer *w, enum frame_type type, const uint8_t *plain, size_t len,
              struct pitr_err *err)
 {
     struct chunk_id id;
 
-    if (sealer_seal_whole(w->sealer, type, plain->data, plain->len, &id, &w->stored, err) !=
-        PITR_OK)
+    if (sealer_seal_whole(w->sealer, type, plain, len, &id, &w->stored, err) != PITR_OK)
         return err->rc;
     return type == FRAME_SEGEND ? PITR_OK : segment_hash_frame(&w->hashed, &id, err);
 }
@@ -43,7 +42,7 @@ append_start(struct segment_writer *w, struct pitr_err *err)
     if (buf_append(&w->stored, start, sizeof start, err) != PITR_OK ||
         segment_hash_start(&w->hashed, &w->info, err) != PITR_OK ||
         segment_head_encode(&w->frame, &w->info, clock_wall_ms(), err) != PITR_OK ||
-        append_frame(w, FRAME_SEGMENT, &w->frame, err) != PITR_OK)
+        append_frame(w, FRAME_SEGMENT, w->frame.data, w->frame.len, err) != PITR_OK)
         return err->rc;
     buf_clear(&w->frame);
     return PITR_OK;
@@ -96,12 +95,9 @@ flush_frame(struct segment_writer *w, struct pitr_err *err)
 {
     if (w->frame.len == 0)
         return PITR_OK;
-    if (append_frame(w, FRAME_ENTRIES, &w->frame, err) != PITR_OK)
+    if (append_frame(w, FRAME_ENTRIES, w->frame.data, w->frame.len, err) != PITR_OK)
         return err->rc;
     entry_hash(w->info.last_entry, w->frame.data + w->last_at, w->frame.len - w->last_at);
-    /* One giant entry must not keep its memory for the rest of the run. */
-    if (w->frame.cap > 4 * w->frame_target)
-        buf_release(&w->frame);
     buf_clear(&w->frame);
     return PITR_OK;
 }
@@ -118,13 +114,25 @@ count_entry(struct segment_info *info, size_t len, const struct oplog_stamp *sta
     info->last_wall_ms = stamp->wall_ms;
 }
 
+/* An entry that is a frame by itself is sealed where it is: copies of the largest ones cost more
+ * memory than everything else. */
+static enum pitr_rc
+add_bytes(struct segment_writer *w, const uint8_t *data, size_t len, struct pitr_err *err)
+{
+    if (len < w->frame_target) {
+        w->last_at = w->frame.len;
+        return buf_append(&w->frame, data, len, err);
+    }
+    entry_hash(w->info.last_entry, data, len);
+    return append_frame(w, FRAME_ENTRIES, data, len, err);
+}
+
 enum pitr_rc
 segment_writer_add(struct segment_writer *w, const uint8_t *data, size_t len,
                    const struct oplog_stamp *stamp, struct pitr_err *err)
 {
     const struct optime *before = w->info.entries > 0 ? &w->info.last : &w->info.prev;
     char a[TS_TEXT_LEN], b[TS_TEXT_LEN];
-    size_t at;
 
     if (stamp->ts <= before->ts || stamp->term < before->term) {
         ts_format(a, stamp->ts);
@@ -135,24 +143,16 @@ segment_writer_add(struct segment_writer *w, const uint8_t *data, size_t len,
     }
     if (w->frame.len > 0 && w->frame.len + len > w->frame_target && flush_frame(w, err) != PITR_OK)
         return pitr_wrap(err, "oplog segment");
-    at = w->frame.len;
-    if (buf_append(&w->frame, data, len, err) != PITR_OK)
+    if (add_bytes(w, data, len, err) != PITR_OK)
         return pitr_wrap(err, "oplog segment");
-    w->last_at = at;
     count_entry(&w->info, len, stamp);
     return PITR_OK;
 }
 
-uint64_t
-segment_writer_bytes(const struct segment_writer *w)
-{
-    return w->info.bytes_raw;
-}
-
 size_t
-segment_writer_stored(const struct segment_writer *w)
+segment_writer_held(const struct segment_writer *w)
 {
-    return w->stored.len;
+    return w->stored.len + w->frame.len;
 }
 
 static enum pitr_rc
@@ -168,7 +168,7 @@ append_end(struct segment_writer *w, struct pitr_err *err)
         return err->rc;
     memcpy(w->info.hash, hash.b, sizeof w->info.hash);
     if (segment_foot_encode(&w->frame, &w->info, err) != PITR_OK ||
-        append_frame(w, FRAME_SEGEND, &w->frame, err) != PITR_OK)
+        append_frame(w, FRAME_SEGEND, w->frame.data, w->frame.len, err) != PITR_OK)
         return err->rc;
     put_le32(trailer, (uint32_t)(w->stored.len - foot_at));
     memcpy(trailer + 8, SEGMENT_END_MAGIC, SEGMENT_MAGIC_LEN);

@@ -13,7 +13,6 @@
 enum {
     DEFAULT_INTERVAL_MS = 60000,
     DEFAULT_MAX_BYTES = 64 << 20,
-    STORED_MAX = 16 << 20, /* sealed bytes wait in memory, see segment_writer_stored() */
     POLL_MS = 100,
     RETRY_FIRST_MS = 1000,
     RETRY_MAX_MS = 30000,
@@ -21,6 +20,26 @@ enum {
     WINDOW_FIRST_MS = 5000,
     REQUEST_MAX = 64,
 };
+
+/* Called by the writer, see tail_writer.h. */
+static void
+published(void *arg, const struct segment_info *info)
+{
+    struct tail *t = arg;
+    struct tail_result *result = t->result;
+
+    if (result->segments == 0)
+        result->first = info->first;
+    result->last = info->last;
+    result->entries += info->entries;
+    result->operations += info->operations;
+    result->bytes += info->bytes_raw;
+    result->segments++;
+    atomic_store(&t->durable, info->last.ts);
+    log_event(t->opts.log, LOG_DEBUG, "tail",
+              "sealed %" PRIu64 " entries, %" PRIu64 " bytes, up to %" PRIu32 ",%" PRIu32,
+              info->entries, info->bytes_raw, ts_secs(info->last.ts), ts_inc(info->last.ts));
+}
 
 enum pitr_rc
 tail_new(struct tail **out, const struct tail_opts *opts, struct pitr_err *err)
@@ -34,7 +53,13 @@ tail_new(struct tail **out, const struct tail_opts *opts, struct pitr_err *err)
         t->opts.interval_ms = DEFAULT_INTERVAL_MS;
     if (t->opts.max_bytes == 0)
         t->opts.max_bytes = DEFAULT_MAX_BYTES;
-    if (sealer_new(&t->sealer, opts->keys, opts->codec, 0, err) != PITR_OK)
+    if (tail_writer_new(&t->writer,
+                        &(struct tail_writer_opts){.blob = opts->blob,
+                                                   .keys = opts->keys,
+                                                   .codec = opts->codec,
+                                                   .published = published,
+                                                   .arg = t},
+                        err) != PITR_OK)
         return pitr_wrap(err, "oplog tailer");
     *out = t;
     t = NULL;
@@ -46,8 +71,7 @@ tail_free(struct tail *t)
 {
     if (t == NULL)
         return;
-    segment_writer_free(t->writer);
-    sealer_free(t->sealer);
+    tail_writer_free(t->writer);
     free(t);
 }
 
@@ -94,6 +118,7 @@ load_position(struct tail *t, struct pitr_err *err)
     PITR_AUTO(segment_reader_freep) struct segment_reader *r = NULL;
     const struct chain_span *head;
     char name[SEGMENT_NAME_LEN];
+    struct segment_info last;
     size_t i;
 
     if (chain_load(&c, t->opts.blob, t->opts.keys, err) != PITR_OK)
@@ -112,26 +137,15 @@ load_position(struct tail *t, struct pitr_err *err)
         return PITR_OK;
     }
     segment_name(name, &c.segments[head->seg + head->segs - 1]);
-    if (segment_reader_open(&r, t->opts.blob, t->opts.keys, name, &t->prev, err) != PITR_OK)
+    if (segment_reader_open(&r, t->opts.blob, t->opts.keys, name, &last, err) != PITR_OK)
         return err->rc;
+    tail_writer_start(t->writer, head->timeline, &last);
     t->timeline = head->timeline;
-    t->has_prev = true;
+    t->resumed = last.last.ts;
     t->has_pos = true;
-    t->pos = t->prev.last;
-    memcpy(t->pos_hash, t->prev.last_entry, sizeof t->pos_hash);
+    t->pos = last.last;
+    memcpy(t->pos_hash, last.last_entry, sizeof t->pos_hash);
     return PITR_OK;
-}
-
-static enum pitr_rc
-open_writer(struct tail *t, struct pitr_err *err)
-{
-    struct segment_writer_opts opts = {.blob = t->opts.blob,
-                                       .sealer = t->sealer,
-                                       .timeline = t->timeline,
-                                       .prev = t->has_prev ? &t->prev : NULL};
-
-    t->opened_ms = clock_mono_ms();
-    return segment_writer_new(&t->writer, &opts, err);
 }
 
 enum pitr_rc
@@ -143,50 +157,21 @@ tail_take(struct tail *t, const uint8_t *data, size_t len, struct pitr_err *err)
         return pitr_wrap(err, "source");
     if (stamp.ts <= t->pos.ts || stamp.term < t->pos.term)
         return pitr_fail(err, PITR_DB, "source: the oplog's entries are out of order");
-    if (t->writer == NULL && open_writer(t, err) != PITR_OK)
+    if (tail_writer_bytes(t->writer) == 0)
+        t->opened_ms = t->now_ms;
+    if (tail_writer_add(t->writer, data, len, &stamp, err) != PITR_OK)
         return err->rc;
-    if (segment_writer_add(t->writer, data, len, &stamp, err) != PITR_OK) {
-        segment_writer_free(t->writer); /* what it holds may be incomplete */
-        t->writer = NULL;
-        return err->rc;
-    }
+    t->has_pending = true;
     t->has_pos = true;
     t->pos = (struct optime){.ts = stamp.ts, .term = stamp.term};
-    entry_hash(t->pos_hash, data, len);
     return PITR_OK;
-}
-
-static void
-count_segment(struct tail_result *result, const struct segment_info *info)
-{
-    if (result->segments == 0)
-        result->first = info->first;
-    result->last = info->last;
-    result->entries += info->entries;
-    result->operations += info->operations;
-    result->bytes += info->bytes_raw;
-    result->segments++;
 }
 
 enum pitr_rc
 tail_seal(struct tail *t, struct pitr_err *err)
 {
-    PITR_AUTO(segment_writer_freep) struct segment_writer *w = t->writer;
-
-    /* Whether it can be published or not, nothing may be added to it any more. */
-    t->writer = NULL;
-    if (w == NULL)
-        return PITR_OK;
-    if (segment_writer_finish(w, &t->prev, err) != PITR_OK)
-        return err->rc;
-    t->has_prev = true;
-    count_segment(t->result, &t->prev);
-    atomic_store(&t->durable, t->prev.last.ts);
-    log_event(t->opts.log, LOG_DEBUG, "tail",
-              "sealed %" PRIu64 " entries, %" PRIu64 " bytes, up to %" PRIu32 ",%" PRIu32,
-              t->prev.entries, t->prev.bytes_raw, ts_secs(t->prev.last.ts),
-              ts_inc(t->prev.last.ts));
-    return PITR_OK;
+    t->has_pending = false;
+    return tail_writer_flush(t->writer, err);
 }
 
 static bool
@@ -198,12 +183,24 @@ is_asked_for(const struct tail *t, uint64_t wanted)
 static bool
 is_due(const struct tail *t)
 {
-    if (t->writer == NULL)
+    if (!t->has_pending)
         return false;
-    return clock_mono_ms() - t->opened_ms >= t->opts.interval_ms ||
-           segment_writer_bytes(t->writer) >= t->opts.max_bytes ||
-           segment_writer_stored(t->writer) >= STORED_MAX || is_asked_for(t, t->wanted) ||
-           is_asked_for(t, t->requested);
+    return is_asked_for(t, t->wanted) || is_asked_for(t, t->requested) ||
+           (tail_writer_bytes(t->writer) > 0 && t->now_ms - t->opened_ms >= t->opts.interval_ms);
+}
+
+/* Publish what is due. Nobody waits for a segment that is merely full: reading goes on meanwhile.
+ */
+static enum pitr_rc
+seal_what_is_due(struct tail *t, struct pitr_err *err)
+{
+    if (tail_writer_check(t->writer, err) != PITR_OK)
+        return err->rc;
+    if (is_due(t))
+        return tail_seal(t, err);
+    if (tail_writer_bytes(t->writer) >= t->opts.max_bytes)
+        return tail_writer_end_segment(t->writer, err);
+    return PITR_OK;
 }
 
 /* A file that is missing, or was caught half written, asks for nothing. */
@@ -212,13 +209,12 @@ poll_request(struct tail *t)
 {
     PITR_AUTO(buf_release) struct buf text = {0};
     struct pitr_err ignored;
-    int64_t now = clock_mono_ms();
     uint64_t ts;
     size_t len;
 
-    if (t->opts.request_path == NULL || now < t->poll_ms)
+    if (t->opts.request_path == NULL || t->now_ms < t->poll_ms)
         return;
-    t->poll_ms = now + POLL_MS;
+    t->poll_ms = t->now_ms + POLL_MS;
     if (fs_read_file(&text, t->opts.request_path, REQUEST_MAX, &ignored) != PITR_OK ||
         buf_append_u8(&text, 0, &ignored) != PITR_OK)
         return;
@@ -271,11 +267,10 @@ static enum pitr_rc
 follow_source(struct tail *t, struct pitr_err *err)
 {
     struct oplog_source *s = t->opts.source;
-    int64_t now = clock_mono_ms();
     const uint8_t *data;
     size_t len;
 
-    if (now >= t->window_ms && tail_check_window(t, err) != PITR_OK)
+    if (t->now_ms >= t->window_ms && tail_check_window(t, err) != PITR_OK)
         return err->rc;
     if (s->ops->next(s, &data, &len, err) != PITR_OK)
         return err->rc;
@@ -284,7 +279,7 @@ follow_source(struct tail *t, struct pitr_err *err)
         tail_quiet(t);
         return PITR_OK;
     }
-    t->quiet_ms = now;
+    t->quiet_ms = t->now_ms;
     return tail_take(t, data, len, err);
 }
 
@@ -342,10 +337,11 @@ retry(struct tail *t, struct pitr_err *err)
     t->state = TAIL_SEEK;
     while (now < until && !atomic_load(&t->stop)) {
         clock_sleep_ms(until - now < POLL_MS ? until - now : POLL_MS);
-        poll_request(t);
-        if (is_due(t) && tail_seal(t, err) != PITR_OK)
-            return err->rc;
         now = clock_mono_ms();
+        t->now_ms = now;
+        poll_request(t);
+        if (seal_what_is_due(t, err) != PITR_OK)
+            return err->rc;
     }
     return PITR_OK;
 }
@@ -374,8 +370,9 @@ run(struct tail *t, const struct optime *until, struct pitr_err *err)
     while (!atomic_load(&t->stop) && !has_reached(t, until) && !is_at_end(t)) {
         if (step(t, err) != PITR_OK && (err->rc != PITR_DB_LOST || retry(t, err) != PITR_OK))
             return err->rc;
+        t->now_ms = clock_mono_ms();
         poll_request(t);
-        if (is_due(t) && tail_seal(t, err) != PITR_OK)
+        if (seal_what_is_due(t, err) != PITR_OK)
             return err->rc;
     }
     return PITR_OK;
@@ -387,12 +384,15 @@ start_over(struct tail *t, struct tail_result *result)
 {
     int64_t now = clock_mono_ms();
 
+    tail_writer_start(t->writer, 0, NULL);
     t->result = result;
     t->state = TAIL_SEEK;
     t->newest_timeline = 0;
     t->has_pos = false;
     t->from_oldest = false;
-    t->has_prev = false;
+    t->resumed = 0;
+    t->has_pending = false;
+    t->now_ms = now;
     t->pos = (struct optime){.ts = 0, .term = -1};
     t->lost_ms = -1;
     t->attempt = 0;

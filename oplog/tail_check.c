@@ -27,6 +27,7 @@ tail_seek(struct tail *t, struct pitr_err *err)
     }
     if (ops->seek(t->opts.source, from, err) != PITR_OK)
         return err->rc;
+    tail_writer_last_hash(t->writer, t->pos_hash);
     t->is_behind = false;
     t->quiet_ms = clock_mono_ms();
     t->behind_ms = t->quiet_ms;
@@ -38,8 +39,8 @@ tail_seek(struct tail *t, struct pitr_err *err)
 static void
 confirm(struct tail *t)
 {
-    if (t->result->timeline == 0 && t->has_prev)
-        atomic_store(&t->durable, t->prev.last.ts);
+    if (t->result->timeline == 0 && t->resumed != 0)
+        atomic_store(&t->durable, t->resumed);
     t->result->timeline = t->timeline;
 }
 
@@ -54,7 +55,8 @@ follow(struct tail *t)
 static enum pitr_rc
 start_span(struct tail *t, const uint8_t *data, size_t len, struct pitr_err *err)
 {
-    t->has_prev = false;
+    t->resumed = 0;
+    tail_writer_start(t->writer, t->timeline, NULL);
     if (tail_take(t, data, len, err) != PITR_OK)
         return err->rc;
     follow(t);
@@ -71,7 +73,8 @@ record_gap(struct tail *t, const struct optime *before, const char *reason, stru
                       .detected_ms = clock_wall_ms()};
 
     snprintf(gap.reason, sizeof gap.reason, "%s", reason);
-    if (tail_seal(t, err) != PITR_OK || gap_write(t->opts.blob, t->sealer, &gap, err) != PITR_OK)
+    if (tail_seal(t, err) != PITR_OK ||
+        gap_write(t->opts.blob, tail_writer_sealer(t->writer), &gap, err) != PITR_OK)
         return err->rc;
     t->result->gaps++;
     snprintf(t->result->gap_reason, sizeof t->result->gap_reason, "%s", reason);
@@ -116,7 +119,6 @@ diverged(struct tail *t, const char *how, struct pitr_err *err)
     t->newest_timeline++;
     t->timeline = t->newest_timeline;
     t->has_pos = false;
-    t->has_prev = false;
     t->pos = nothing;
     t->from_oldest = true;
     t->state = TAIL_SEEK;

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "oplog/tail.h"
+#include "oplog/tail_writer.h"
 
 enum tail_state {
     TAIL_SEEK,   /* the read has to be (re)started at the position */
@@ -17,7 +18,7 @@ enum tail_state {
 
 struct tail {
     struct tail_opts opts;
-    struct sealer *sealer;
+    struct tail_writer *writer;
     atomic_bool stop;
     _Atomic uint64_t wanted, durable; /* see tail_want(), tail_durable() */
     _Atomic uint64_t end_at;          /* see tail_end_at(); 0: not asked */
@@ -28,17 +29,17 @@ struct tail {
     uint32_t newest_timeline;         /* of the repository */
     bool has_pos;                     /* false: a chain is to be started */
     bool from_oldest;                 /* start it at the oldest entry, not at begin() */
-    struct optime pos;                /* last entry taken, published or in `writer` */
-    uint8_t pos_hash[ENTRY_HASH_LEN]; /* its entry_hash() */
+    struct optime pos;                /* last entry taken, published or not */
+    uint8_t pos_hash[ENTRY_HASH_LEN]; /* its entry_hash(), as of the last seek */
     uint64_t begin;                   /* where a chain that is being started should begin */
     bool is_behind;                   /* the source ends before pos, but is of the same history */
 
-    bool has_prev;
-    struct segment_info prev; /* segment that the next one follows */
-    struct segment_writer *writer;
-    int64_t opened_ms; /* monotonic, when writer got its first entry */
+    uint64_t resumed;  /* end of the chain this run goes on with; 0: it starts one */
+    bool has_pending;  /* entries were taken since all that were taken are durable */
+    int64_t opened_ms; /* monotonic, when the open segment got its first entry */
 
-    struct tail_result *result;
+    struct tail_result *result; /* its counts are the writer's until it was flushed */
+    int64_t now_ms;    /* monotonic, as of the last step: a look at the clock is not free */
     int64_t lost_ms;   /* monotonic, since when the source is lost; -1: it is not */
     unsigned attempt;  /* since then */
     int64_t quiet_ms;  /* monotonic, last sign of life from the oplog */
@@ -57,7 +58,7 @@ PITR_MUST enum pitr_rc tail_check_window(struct tail *t, struct pitr_err *err);
 /* tail.c: the source answered after it was lost; it had nothing (too long: it is read anew). */
 void tail_found(struct tail *t);
 void tail_quiet(struct tail *t);
-/* Take one entry; publish what was taken. */
+/* Take one entry; publish what was taken, durably. */
 PITR_MUST enum pitr_rc tail_take(struct tail *t, const uint8_t *data, size_t len,
                                  struct pitr_err *err);
 PITR_MUST enum pitr_rc tail_seal(struct tail *t, struct pitr_err *err);

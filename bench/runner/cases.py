@@ -170,6 +170,50 @@ def rss_tail(b):
              cpu_seconds=round(run.cpu, 3), peak_rss_mib=round(run.rss_mib, 1))
 
 
+def catch_up(name, operations, payload):
+    """`tail --once` over an oplog that was filled while no tailer ran, against a bare scan of the
+    same entries: from the last one captured before to the end."""
+    def case(b):
+        with measure.plain_set() as source:
+            repo = b.repository()
+            start = b.pitr(repo, "tail", "--once", uri=source.uri).json["last"]
+            amount = max(4000, round(operations * b.args.scale))
+            b.say(f"filling an oplog with {amount} operations")
+            b.tool("fill_oplog", source.uri, measure.DATABASE, amount, payload, measure.SEED)
+            source.client.admin.command("fsync")
+            scans, small_scans, runs = [], [], []
+
+            def scan(batch_mib):
+                done = b.tool("bare_oplog", source.uri, start["t"], start["i"], batch_mib).json
+                assert done["entries"] > amount
+                return done["seconds"]
+
+            def scan_both():
+                scans.append(scan(0))
+                small_scans.append(scan(measure.OPLOG_BATCH_MIB))
+
+            def tail():
+                copy = b.copy(repo)
+                run = b.pitr(copy, "tail", "--once", uri=source.uri)
+                b.drop(copy)
+                assert run.json["entries"] >= amount
+                runs.append(run)
+
+            scan(0)  # The server's cache is warm for both afterwards.
+            alternate(b.args.runs, scan_both, tail)
+            b.drop(repo)
+        best = min(runs, key=lambda r: r.seconds)
+        b.record(f"tail-catch-up{name}", [r.seconds for r in runs], 1 / 0.6, scans,
+                 share_of_scan=round(min(scans) / best.seconds, 4),
+                 share_of_small_batches=round(min(small_scans) / best.seconds, 4),
+                 entries=best.json["entries"], bytes=best.json["bytes"],
+                 entries_per_s=round(best.json["entries"] / best.seconds),
+                 bytes_per_s=round(best.json["bytes"] / best.seconds),
+                 cpu_seconds=round(best.cpu, 3),
+                 peak_rss_mib=round(max(r.rss_mib for r in runs), 1))
+    return case
+
+
 def rss_double(b):
     """The peak of a snapshot and of a backlog must not follow the size of the data."""
     repo = b.repository()
@@ -224,5 +268,7 @@ CASES = {
     "restore": restore,
     "restore-replay": restore_replay,
     "rss-tail": rss_tail,
+    "tail-catch-up": catch_up("", 2_000_000, 60),
+    "tail-catch-up-3k": catch_up("-3k", 300_000, 2700),
     "rss-double": rss_double,
 }

@@ -27,6 +27,7 @@ FULL_DOCUMENTS = 1_600_000
 # the 16 MiB that the driver asks for by itself take nearly twice as long, as they leave the caches.
 SCAN_CONNECTIONS, DRIVER_BATCH_MIB, SMALL_BATCH_MIB = 2, 16, 4
 LOAD_BATCH_DOCUMENTS = 5000
+OPLOG_BATCH_MIB = 0.5  # What oplog_mongo.c asks for.
 
 
 class Run:
@@ -184,6 +185,12 @@ class Bench:
         """A fresh repository."""
         path = tempfile.mkdtemp(prefix="repo-", dir=self.dir)
         self.pitr(path, "init", uri=uri)
+        return path
+
+    def copy(self, repo):
+        """The same repository as another one, to continue it more than once."""
+        path = tempfile.mkdtemp(prefix="repo-", dir=self.dir)
+        shutil.copytree(repo, path, dirs_exist_ok=True)
         return path
 
     def drop(self, repo):

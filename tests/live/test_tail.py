@@ -38,6 +38,35 @@ def test_once_captures_all_and_says_what(source, target, pitr):
     check_latest(pitr, source, target)
 
 
+def test_a_backlog_is_read_in_large_replies(source, target, pitr):
+    pitr.ok("snapshot")
+    source.client["t"].c.insert_many([{"_id": i, "pad": "x" * 100} for i in range(30_000)])
+
+    def replies():
+        return source.client.admin.command("serverStatus")["opcounters"]["getmore"]
+
+    before = replies()
+    assert pitr.ok("tail", "--once")["operations"] >= 30_000
+    assert replies() - before < 100
+    check_latest(pitr, source, target)
+
+
+def test_entries_of_every_size_are_captured_in_order(source, target, pitr):
+    """Small ones, ones that fill a batch of the tailer, and ones that are none of its batches'."""
+    coll = source.client["t"].c
+    coll.insert_one({"_id": "first"})
+    pitr.ok("snapshot")
+    sizes = random.Random(7)
+    for i in range(60):
+        n = sizes.choice([10, 1000, 500_000, 1_048_000, 1_048_576, 3_000_000])
+        coll.insert_one({"_id": i, "pad": sizes.randbytes(n)})
+        coll.update_one({"_id": "first"}, {"$push": {"seen": i}})
+    coll.insert_one({"_id": "largest", "pad": sizes.randbytes(16_000_000)})
+    done = pitr.ok("tail", "--once")
+    assert done["segments"] > 1
+    check_latest(pitr, source, target)
+
+
 def test_a_following_tailer_seals_in_time(source, pitr):
     source.client["t"].c.insert_one({"_id": 1})
     pitr.ok("snapshot")

@@ -150,7 +150,7 @@ nothing_is_visible_before_finish(void **state)
     make_entry(&e, ts_make(5, 1), 1, 'i', 3 << 20, 'x');
     assert_int_equal(oplog_entry_stamp(&stamp, e.data, e.len, &err), PITR_OK);
     assert_int_equal(segment_writer_add(w, e.data, e.len, &stamp, &err), PITR_OK);
-    assert_int_equal(segment_writer_bytes(w), e.len);
+    assert_in_range(segment_writer_held(w), 1, e.len / 2); /* it was sealed, not copied */
     oplog_repo_list(r, &names);
     assert_int_equal(names.len, 0);
     assert_int_equal(segment_writer_finish(w, &info, &err), PITR_OK);
