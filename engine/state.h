@@ -26,9 +26,11 @@ struct dumpdir;
 
 struct state_coll {
     enum state_kind kind;
-    struct load_coll load;          /* target name, options, indexes; owned */
-    char *source_ns;                /* at the moment, as users see it; owned */
-    char *visible_ns;               /* on the target, as users see it; owned */
+    struct load_coll load; /* target name, options, indexes; owned */
+    char *source_ns;       /* at the moment, as users see it; owned */
+    char *visible_ns;      /* on the target, as users see it; owned */
+    uint8_t uuid[16];      /* on the source, if has_uuid */
+    bool has_uuid;
     const struct coll_node *node;   /* base documents, or NULL; borrowed from the manifest */
     const struct dump_coll *dumped; /* base documents in a mongodump file, or NULL; borrowed */
     const struct buf *literal;      /* base documents as they are, or NULL; borrowed */
@@ -67,6 +69,22 @@ PITR_MUST enum pitr_rc state_load(struct state *out, struct repo *repo, const st
 PITR_MUST enum pitr_rc state_load_dump(struct state *out, const char *dir,
                                        const struct selection *sel, struct pitr_err *err);
 void state_release(struct state *s);
+
+/* Where a state comes from. */
+struct state_source {
+    struct repo *repo;    /* borrowed; NULL if dump_dir is given */
+    const char *dump_dir; /* a mongodump directory, or NULL */
+    struct moment moment; /* of a repository */
+    uint64_t memory;      /* as in state_opts */
+};
+/*
+ * All of the above for one moment, proven: choose the base, load, check that every chunk is there,
+ * and state_prove(). A snapshot that turns out to be damaged is no reason to give up while an older
+ * one leads to the same moment. *out as in state_load().
+ */
+PITR_MUST enum pitr_rc state_open(struct state *out, const struct state_source *source,
+                                  const struct selection *sel, struct job *job,
+                                  struct pitr_err *err);
 
 /* Every final document of one collection, in order; one thread per collection at a time. */
 PITR_MUST enum pitr_rc state_stream(struct state *s, const struct state_coll *c, net_visit *visit,

@@ -133,6 +133,8 @@ select_replayed(struct state *s, const struct selection *sel, struct pitr_err *e
             return err->rc;
         if (c == NULL)
             continue;
+        memcpy(c->uuid, rc->uuid, sizeof c->uuid);
+        c->has_uuid = true;
         c->net = rc->net;
         if (rc->base != REPLAY_NO_BASE)
             c->node = &s->manifest.colls[rc->base];
@@ -150,8 +152,11 @@ select_manifest(struct state *s, const struct selection *sel, struct pitr_err *e
         if (state_add(s, sel, node->db, node->name, &node->options, &node->indexes, &c, err) !=
             PITR_OK)
             return err->rc;
-        if (c != NULL)
-            c->node = node;
+        if (c == NULL)
+            continue;
+        memcpy(c->uuid, node->uuid, sizeof c->uuid);
+        c->has_uuid = true;
+        c->node = node;
     }
     return PITR_OK;
 }
@@ -290,8 +295,11 @@ state_load_dump(struct state *out, const char *dir, const struct selection *sel,
         if (state_add(s, sel, d->coll.db, d->coll.name, &d->coll.options, &d->coll.indexes, &c,
                       err) != PITR_OK)
             return err->rc;
-        if (c != NULL)
-            c->dumped = d;
+        if (c == NULL)
+            continue;
+        memcpy(c->uuid, d->uuid, sizeof c->uuid);
+        c->has_uuid = d->has_uuid;
+        c->dumped = d;
     }
     for (size_t i = 0; i < dumpdir_views_len(s->dump); i++) {
         const struct dump_views *v = dumpdir_views_at(s->dump, i);
