@@ -22,6 +22,7 @@ struct dumpdir {
     struct dump_views *views; /* owned */
     size_t nviews;
     struct dump_coll users, roles; /* path NULL: not in the dump */
+    char server_version[32];
 };
 
 static void
@@ -59,6 +60,12 @@ dumpdir_freep(struct dumpdir **d)
 {
     dumpdir_free(*d);
     *d = NULL;
+}
+
+const char *
+dumpdir_server_version(const struct dumpdir *d)
+{
+    return d->server_version;
 }
 
 size_t
@@ -524,6 +531,35 @@ refuse_root_file(const char *root, const char *file, struct pitr_err *err)
 }
 
 static enum pitr_rc
+read_prelude(struct dumpdir *d, const char *path, struct pitr_err *err)
+{
+    PITR_AUTO(buf_release) struct buf text = {0};
+    PITR_AUTO(buf_release) struct buf doc = {0};
+    struct belem e;
+    const char *version;
+    size_t len;
+    bool found;
+
+    if (read_text(&text, path, err) != PITR_OK)
+        return err->rc;
+    if (extjson_parse(&doc, (const char *)text.data, text.len, err) != PITR_OK ||
+        options_find(&doc, "ServerVersion", &found, &e, err) != PITR_OK)
+        return pitr_wrap(err, "%s", path);
+    if (found && belem_string(&e, &version, &len) && len < sizeof d->server_version)
+        snprintf(d->server_version, sizeof d->server_version, "%s", version);
+    return PITR_OK;
+}
+
+/* A file beside the databases. */
+static enum pitr_rc
+add_root_file(struct dumpdir *d, const char *path, const char *file, struct pitr_err *err)
+{
+    if (strcmp(file, "prelude.json") == 0 || strcmp(file, "prelude.json.gz") == 0)
+        return read_prelude(d, path, err);
+    return refuse_root_file(d->path, file, err);
+}
+
+static enum pitr_rc
 add_all(struct dumpdir *d, struct pitr_err *err)
 {
     PITR_AUTO(fs_names_release) struct fs_names entries = {0};
@@ -539,7 +575,7 @@ add_all(struct dumpdir *d, struct pitr_err *err)
         if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
             if (add_database(d, entries.at[i], path, err) != PITR_OK)
                 return err->rc;
-        } else if (refuse_root_file(d->path, entries.at[i], err) != PITR_OK) {
+        } else if (add_root_file(d, path, entries.at[i], err) != PITR_OK) {
             return err->rc;
         }
     }

@@ -10,6 +10,8 @@
  * pitr, but with index specs in the form users see (see engine/load_options.h). A file without
  * metadata is a collection without options and indexes.
  *
+ * A prelude.json[.gz] beside the databases names the server's version.
+ *
  * Left out: config and local, system.profile, admin.system.version and keys, and anything in the
  * directory that is neither of the files above. An oplog.bson is refused: it makes the dump a state
  * that the collections alone do not have.
@@ -40,6 +42,8 @@ PITR_MUST enum pitr_rc dumpdir_open(struct dumpdir **out, const char *path, stru
 void dumpdir_free(struct dumpdir *d);
 void dumpdir_freep(struct dumpdir **d);
 
+/* Of the server the dump was made of, as prelude.json has it; "" when nothing says. */
+const char *dumpdir_server_version(const struct dumpdir *d);
 /* Collections, sorted by database and name; without users, roles and system.views. */
 size_t dumpdir_len(const struct dumpdir *d);
 const struct dump_coll *dumpdir_at(const struct dumpdir *d, size_t i);
