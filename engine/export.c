@@ -110,6 +110,29 @@ write_documents(struct exporting *x, struct state_coll *c, struct pitr_err *err)
     return dump_file_finish(file, err);
 }
 
+/* What is written is right and comes back with pitr; that mongorestore fails at it, and with it at
+ * the whole directory, should be known before the day it is needed. */
+static void
+warn_of_loaders(const struct exporting *x, const struct state_coll *c)
+{
+    const struct log *log = x->opts->job->log;
+    const char *name = c->load.name;
+    struct pitr_err ignored;
+    char file[DUMP_NAME_LEN];
+
+    if (load_wants_conversion(&c->load))
+        log_event(log, LOG_WARNING, "export",
+                  "%s is capped and clustered, which mongorestore cannot create; pitr restore "
+                  "--backup-path can",
+                  c->visible_ns);
+    if (dump_name_encode(file, name, &ignored) == PITR_OK && dump_name_is_cut(file) &&
+        (load_is_buckets(&c->load) || strpbrk(name, "%+") != NULL))
+        log_event(log, LOG_WARNING, "export",
+                  "the name %s is too long for a file, and mongorestore takes what the metadata "
+                  "says of it for another name; pitr restore --backup-path loads it",
+                  c->visible_ns);
+}
+
 /* Loaders stumble over files of users and roles without any. */
 static bool
 is_written(const struct state_coll *c)
@@ -126,6 +149,7 @@ write_collection(void *arg, struct state_coll *c, struct pitr_err *err)
 
     if (!is_written(c))
         return PITR_OK;
+    warn_of_loaders(x, c);
     if (job_check(x->opts->job, err) != PITR_OK || write_documents(x, c, err) != PITR_OK)
         return err->rc;
     if (export_collection_json(&json, c, err) != PITR_OK)

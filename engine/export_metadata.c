@@ -102,13 +102,15 @@ append_indexes(struct buf *doc, const struct load_coll *c, struct pitr_err *err)
     return bdoc_end(doc, at, err);
 }
 
-/* A copy under another name is not the collection that has this UUID. */
+/* A copy under another name is not the collection that has this UUID, and of a time-series
+ * collection only the buckets have one, which create cannot be told. */
 static enum pitr_rc
 append_uuid(struct buf *doc, const struct state_coll *c, struct pitr_err *err)
 {
     char hex[2 * sizeof c->uuid + 1] = "";
 
-    if (c->has_uuid && (c->kind != STATE_DATA || strcmp(c->source_ns, c->visible_ns) == 0))
+    if (c->has_uuid && !load_is_buckets(&c->load) &&
+        (c->kind != STATE_DATA || strcmp(c->source_ns, c->visible_ns) == 0))
         hex_encode(hex, c->uuid, sizeof c->uuid);
     return append_text(doc, "uuid", hex, err);
 }

@@ -93,7 +93,7 @@ a_time_series_collection_is_described_as_users_see_it(void **state)
     expect_json(&c, "{\"options\":{\"expireAfterSeconds\":5,"
                     "\"timeseries\":{\"timeField\":\"t\",\"metaField\":\"m\"}},"
                     "\"indexes\":[{\"v\":2,\"key\":{\"m.a\":-1,\"t\":1},\"name\":\"i\"}],"
-                    "\"uuid\":\"ab0102030405060708090a0b0c0d0ecd\",\"collectionName\":\"s\","
+                    "\"uuid\":\"\",\"collectionName\":\"s\","
                     "\"type\":\"timeseries\"}");
     release(&c);
 }
