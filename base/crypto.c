@@ -76,6 +76,16 @@ hmac_sum(struct hmac *h, const void *data, size_t len, uint8_t out[SHA256_LEN],
 }
 
 enum pitr_rc
+crypto_sha1(uint8_t out[SHA1_LEN], const void *data, size_t len, struct pitr_err *err)
+{
+    unsigned n = 0;
+
+    if (EVP_Digest(data, len, out, &n, EVP_sha1(), NULL) != 1 || n != SHA1_LEN)
+        return openssl_failed(err, "sha1");
+    return PITR_OK;
+}
+
+enum pitr_rc
 crypto_random(void *out, size_t len, struct pitr_err *err)
 {
     if (len > INT32_MAX)

@@ -63,9 +63,13 @@ snapshot_head(struct text *out, const struct manifest *m)
              m->label == NULL ? "" : m->label);
     text_add(out, "taken       %s to %s, mode %s, by pitr %s\n", format_time_ms(a, m->started_ms),
              format_time_ms(b, m->finished_ms), m->mode, m->tool_version);
-    text_add(out, "from        %s, MongoDB %s%s%s\n", m->host, m->server_version,
-             m->cluster.set_name[0] == '\0' ? ", no replica set" : ", replica set ",
-             m->cluster.set_name);
+    text_add(out, "from        %s%s%s", m->host, m->server_version[0] == '\0' ? "" : ", MongoDB ",
+             m->server_version);
+    if (!manifest_is_import(m))
+        text_add(out, "%s%s",
+                 m->cluster.set_name[0] == '\0' ? ", no replica set" : ", replica set ",
+                 m->cluster.set_name);
+    text_add(out, "\n");
     if (m->pitr)
         text_add(out, "state of    %s, timeline %u\n", format_moment(when, m->t_end.ts),
                  (unsigned)m->timeline);

@@ -99,7 +99,9 @@ static const struct command_spec commands[CMD_COUNT] = {
             .synopsis = "DIR",
             .summary = "make a snapshot of a mongodump directory",
             .help = "The snapshot restores by itself. It has no oplog, so no other moment can be "
-                    "reached from it.",
+                    "reached from it, and no \"latest\" means it while there is a snapshot of the "
+                    "repository's own server: name it with --snapshot. A dump with an oplog is "
+                    "refused.",
             .min_args = 1,
             .max_args = 1,
         },

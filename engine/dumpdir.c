@@ -8,6 +8,7 @@
 #include <zlib.h>
 
 #include "base/bytes.h"
+#include "engine/dump_name.h"
 #include "engine/load_options.h"
 #include "mongo/bsonedit.h"
 #include "mongo/extjson.h"
@@ -21,6 +22,7 @@ struct dumpdir {
     struct dump_views *views; /* owned */
     size_t nviews;
     struct dump_coll users, roles; /* path NULL: not in the dump */
+    char server_version[32];
 };
 
 static void
@@ -60,6 +62,12 @@ dumpdir_freep(struct dumpdir **d)
     *d = NULL;
 }
 
+const char *
+dumpdir_server_version(const struct dumpdir *d)
+{
+    return d->server_version;
+}
+
 size_t
 dumpdir_len(const struct dumpdir *d)
 {
@@ -93,29 +101,6 @@ cut_suffix(char *name, const char *suffix)
         return false;
     name[len - n] = '\0';
     return true;
-}
-
-/* Percent-decoding in place; what is no code stays as it is. */
-static void
-decode_name(char *name)
-{
-    char *to = name;
-    uint8_t byte;
-
-    for (const char *at = name; *at != '\0'; at++) {
-        char digits[3] = {0};
-
-        if (*at == '%' && at[1] != '\0' && at[2] != '\0') {
-            memcpy(digits, at + 1, 2);
-            if (hex_decode(&byte, 1, digits) && byte != 0) {
-                *to++ = (char)byte;
-                at += 2;
-                continue;
-            }
-        }
-        *to++ = *at;
-    }
-    *to = '\0';
 }
 
 static void
@@ -244,7 +229,8 @@ struct metadata {
     struct belem options, indexes;
     bool has_options, has_indexes;
     char *name; /* in full; owned */
-    bool is_view, is_timeseries;
+    bool is_view, is_timeseries, has_uuid;
+    uint8_t uuid[16];
 };
 
 static void
@@ -282,6 +268,25 @@ metadata_name(struct metadata *m, const char *file_name, struct pitr_err *err)
     return PITR_OK;
 }
 
+/* Thirty-two digits; old dumps have none, views have an empty one. */
+static enum pitr_rc
+metadata_uuid(struct metadata *m, struct pitr_err *err)
+{
+    char digits[2 * sizeof m->uuid + 1];
+    struct belem e;
+    const char *text;
+    size_t len;
+    bool found;
+
+    if (options_find(&m->doc, "uuid", &found, &e, err) != PITR_OK)
+        return err->rc;
+    if (!found || !belem_string(&e, &text, &len) || len != sizeof digits - 1)
+        return PITR_OK;
+    memcpy(digits, text, sizeof digits);
+    m->has_uuid = hex_decode(m->uuid, sizeof m->uuid, digits);
+    return PITR_OK;
+}
+
 static enum pitr_rc
 metadata_read(struct metadata *m, const char *path, const char *file_name, struct pitr_err *err)
 {
@@ -294,7 +299,7 @@ metadata_read(struct metadata *m, const char *path, const char *file_name, struc
     if (extjson_parse(&m->doc, (const char *)text.data, text.len, err) != PITR_OK ||
         options_find(&m->doc, "options", &m->has_options, &m->options, err) != PITR_OK ||
         options_find(&m->doc, "indexes", &m->has_indexes, &m->indexes, err) != PITR_OK ||
-        metadata_name(m, file_name, err) != PITR_OK ||
+        metadata_name(m, file_name, err) != PITR_OK || metadata_uuid(m, err) != PITR_OK ||
         options_find(&m->doc, "type", &found, &e, err) != PITR_OK)
         return pitr_wrap(err, "%s", path);
     m->has_options = m->has_options && m->options.type == BSON_DOC;
@@ -363,12 +368,43 @@ add_metadata(struct dumpdir *d, const char *db, const char *path, const char *fi
         (m.has_options && replace_doc(&c->coll.options, &m.options, err) != PITR_OK) ||
         (m.has_indexes && replace_doc(&c->coll.indexes, &m.indexes, err) != PITR_OK))
         return err->rc;
+    c->has_uuid = m.has_uuid;
+    memcpy(c->uuid, m.uuid, sizeof c->uuid);
+    return PITR_OK;
+}
+
+/* The documents of a time-series collection have their metadata under another name: look for the
+ * collection whose buckets would have been cut to this one. */
+static enum pitr_rc
+full_bucket_name(const struct dumpdir *d, const char *db, const char *base, char **out,
+                 struct pitr_err *err)
+{
+    char cut[DUMP_NAME_LEN];
+
+    for (size_t i = 0; i < d->len && dump_name_is_cut(base); i++) {
+        const struct load_coll *c = &d->colls[i].coll;
+        char *name;
+
+        if (strcmp(c->db, db) != 0 || !load_is_buckets(c))
+            continue;
+        if (dump_name_encode(cut, c->name, err) != PITR_OK)
+            return err->rc;
+        if (strcmp(cut, base) != 0)
+            continue;
+        name = strdup(c->name);
+        if (name == NULL)
+            return pitr_fail(err, PITR_NOMEM, "collection name");
+        free(*out);
+        *out = name;
+        break;
+    }
     return PITR_OK;
 }
 
 /* The name in full of a file that was cut: that of the metadata beside it. */
 static enum pitr_rc
-full_name(const char *dir, const char *base, char **out, struct pitr_err *err)
+full_name(const struct dumpdir *d, const char *db, const char *dir, const char *base, char **out,
+          struct pitr_err *err)
 {
     static const char *const suffixes[] = {".metadata.json", ".metadata.json.gz"};
 
@@ -392,7 +428,7 @@ full_name(const char *dir, const char *base, char **out, struct pitr_err *err)
         m.name = NULL;
         return PITR_OK;
     }
-    return PITR_OK;
+    return full_bucket_name(d, db, base, out, err);
 }
 
 static enum pitr_rc
@@ -415,7 +451,25 @@ add_documents(struct dumpdir *d, const char *db, const char *path, const char *n
 }
 
 static enum pitr_rc
-add_file(struct dumpdir *d, const char *db, const char *dir, const char *file, struct pitr_err *err)
+add_metadata_file(struct dumpdir *d, const char *db, const char *dir, const char *file,
+                  struct pitr_err *err)
+{
+    PITR_AUTO(str_freep) char *path = NULL;
+    PITR_AUTO(str_freep) char *name = strdup(file);
+
+    if (name == NULL)
+        return pitr_fail(err, PITR_NOMEM, "file %s", file);
+    if (!cut_suffix(name, ".metadata.json") && !cut_suffix(name, ".metadata.json.gz"))
+        return PITR_OK;
+    if (fs_join(&path, dir, file, err) != PITR_OK)
+        return err->rc;
+    dump_name_decode(name);
+    return add_metadata(d, db, path, name, err);
+}
+
+static enum pitr_rc
+add_document_file(struct dumpdir *d, const char *db, const char *dir, const char *file,
+                  struct pitr_err *err)
 {
     PITR_AUTO(str_freep) char *path = NULL;
     PITR_AUTO(str_freep) char *base = strdup(file);
@@ -423,19 +477,14 @@ add_file(struct dumpdir *d, const char *db, const char *dir, const char *file, s
 
     if (base == NULL)
         return pitr_fail(err, PITR_NOMEM, "file %s", file);
-    if (fs_join(&path, dir, file, err) != PITR_OK)
-        return err->rc;
-    if (cut_suffix(base, ".metadata.json") || cut_suffix(base, ".metadata.json.gz")) {
-        decode_name(base);
-        return add_metadata(d, db, path, base, err);
-    }
     if (!cut_suffix(base, ".bson") && !cut_suffix(base, ".bson.gz"))
         return PITR_OK;
     name = strdup(base);
     if (name == NULL)
         return pitr_fail(err, PITR_NOMEM, "file %s", file);
-    decode_name(name);
-    if (full_name(dir, base, &name, err) != PITR_OK)
+    dump_name_decode(name);
+    if (fs_join(&path, dir, file, err) != PITR_OK ||
+        full_name(d, db, dir, base, &name, err) != PITR_OK)
         return err->rc;
     return add_documents(d, db, path, name, err);
 }
@@ -450,7 +499,10 @@ add_database(struct dumpdir *d, const char *db, const char *dir, struct pitr_err
     if (fs_list(&files, dir, err) != PITR_OK)
         return err->rc;
     for (size_t i = 0; i < files.len; i++)
-        if (add_file(d, db, dir, files.at[i], err) != PITR_OK)
+        if (add_metadata_file(d, db, dir, files.at[i], err) != PITR_OK)
+            return err->rc;
+    for (size_t i = 0; i < files.len; i++)
+        if (add_document_file(d, db, dir, files.at[i], err) != PITR_OK)
             return err->rc;
     return PITR_OK;
 }
@@ -479,6 +531,35 @@ refuse_root_file(const char *root, const char *file, struct pitr_err *err)
 }
 
 static enum pitr_rc
+read_prelude(struct dumpdir *d, const char *path, struct pitr_err *err)
+{
+    PITR_AUTO(buf_release) struct buf text = {0};
+    PITR_AUTO(buf_release) struct buf doc = {0};
+    struct belem e;
+    const char *version;
+    size_t len;
+    bool found;
+
+    if (read_text(&text, path, err) != PITR_OK)
+        return err->rc;
+    if (extjson_parse(&doc, (const char *)text.data, text.len, err) != PITR_OK ||
+        options_find(&doc, "ServerVersion", &found, &e, err) != PITR_OK)
+        return pitr_wrap(err, "%s", path);
+    if (found && belem_string(&e, &version, &len) && len < sizeof d->server_version)
+        snprintf(d->server_version, sizeof d->server_version, "%s", version);
+    return PITR_OK;
+}
+
+/* A file beside the databases. */
+static enum pitr_rc
+add_root_file(struct dumpdir *d, const char *path, const char *file, struct pitr_err *err)
+{
+    if (strcmp(file, "prelude.json") == 0 || strcmp(file, "prelude.json.gz") == 0)
+        return read_prelude(d, path, err);
+    return refuse_root_file(d->path, file, err);
+}
+
+static enum pitr_rc
 add_all(struct dumpdir *d, struct pitr_err *err)
 {
     PITR_AUTO(fs_names_release) struct fs_names entries = {0};
@@ -494,7 +575,7 @@ add_all(struct dumpdir *d, struct pitr_err *err)
         if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
             if (add_database(d, entries.at[i], path, err) != PITR_OK)
                 return err->rc;
-        } else if (refuse_root_file(d->path, entries.at[i], err) != PITR_OK) {
+        } else if (add_root_file(d, path, entries.at[i], err) != PITR_OK) {
             return err->rc;
         }
     }

@@ -4,11 +4,13 @@
  *     DIR/<db>/<collection>.bson[.gz]            documents, end to end
  *     DIR/<db>/<collection>.metadata.json[.gz]   options, indexes, type, full name
  *
- * File names are percent-encoded; a name too long for a file is cut, and its metadata has it in
- * full (collectionName). Views have metadata only. Time-series collections have metadata under the
- * name users see and documents as system.buckets.<name>.bson: here they are one collection of the
- * latter name, as everywhere in pitr, but with index specs in the form users see (see
- * engine/load_options.h). A file without metadata is a collection without options and indexes.
+ * File names are as in engine/dump_name.h; the metadata of one that was cut has it in full. Views
+ * have metadata only. Time-series collections have metadata under the name users see and documents
+ * as system.buckets.<name>.bson: here they are one collection of the latter name, as everywhere in
+ * pitr, but with index specs in the form users see (see engine/load_options.h). A file without
+ * metadata is a collection without options and indexes.
+ *
+ * A prelude.json[.gz] beside the databases names the server's version.
  *
  * Left out: config and local, system.profile, admin.system.version and keys, and anything in the
  * directory that is neither of the files above. An oplog.bson is refused: it makes the dump a state
@@ -21,8 +23,10 @@
 
 struct dump_coll {
     struct load_coll coll; /* owned by the directory */
-    char *path;            /* of the documents; NULL: there are none */
-    uint64_t file_bytes;   /* size of that file, compressed or not: for the order of work */
+    uint8_t uuid[16];      /* as the metadata says, if has_uuid */
+    bool has_uuid;
+    char *path;          /* of the documents; NULL: there are none */
+    uint64_t file_bytes; /* size of that file, compressed or not: for the order of work */
 };
 struct dump_views {
     char *db;
@@ -38,6 +42,8 @@ PITR_MUST enum pitr_rc dumpdir_open(struct dumpdir **out, const char *path, stru
 void dumpdir_free(struct dumpdir *d);
 void dumpdir_freep(struct dumpdir **d);
 
+/* Of the server the dump was made of, as prelude.json has it; "" when nothing says. */
+const char *dumpdir_server_version(const struct dumpdir *d);
 /* Collections, sorted by database and name; without users, roles and system.views. */
 size_t dumpdir_len(const struct dumpdir *d);
 const struct dump_coll *dumpdir_at(const struct dumpdir *d, size_t i);

@@ -36,6 +36,12 @@ manifest_release(struct manifest *m)
     *m = (struct manifest){0};
 }
 
+bool
+manifest_is_import(const struct manifest *m)
+{
+    return strcmp(m->mode, "import") == 0;
+}
+
 int
 coll_node_compare(const struct coll_node *a, const struct coll_node *b)
 {

@@ -53,7 +53,7 @@ struct excluded_coll {
 
 struct manifest {
     char id[SNAPSHOT_ID_LEN];
-    char mode[8]; /* "scan"; "import" and "roll" later */
+    char mode[8]; /* "scan", "import"; "roll" later */
     char *label;  /* owned; NULL for none */
     bool pitr;    /* false: a standalone's, restorable only as itself */
     uint32_t timeline;
@@ -73,11 +73,13 @@ struct manifest {
     size_t ncolls;
 };
 void manifest_release(struct manifest *m);
+/* Made of a mongodump directory: not of the repository's own server, as far as anyone knows. */
+bool manifest_is_import(const struct manifest *m);
 
 /* Snapshot ids, oldest first. */
 PITR_MUST enum pitr_rc manifest_list(struct repo *r, struct fs_names *ids, struct pitr_err *err);
 /* Root only: everything but colls. NOTFOUND names the nearest ids. `id` may be a unique prefix or
- * "latest". */
+ * "latest", which is no import while there is anything else. */
 PITR_MUST enum pitr_rc manifest_read_root(struct repo *r, const char *id, struct manifest *out,
                                           struct pitr_err *err);
 /* Root and all collection nodes. */

@@ -59,6 +59,26 @@ fail_unknown(const struct fs_names *ids, const char *id, struct pitr_err *err)
                      ids->at[next - 1], ids->at[next]);
 }
 
+/* The newest that was not imported, or the newest. One that cannot be read is for the caller to
+ * fail at. */
+static const char *
+find_latest(struct repo *r, const struct fs_names *ids)
+{
+    for (size_t i = ids->len; i-- > 0;) {
+        struct manifest m;
+        struct pitr_err ignored;
+        bool imported;
+
+        if (manifest_read_root(r, ids->at[i], &m, &ignored) != PITR_OK)
+            return ids->at[i];
+        imported = manifest_is_import(&m);
+        manifest_release(&m);
+        if (!imported)
+            return ids->at[i];
+    }
+    return ids->at[ids->len - 1];
+}
+
 static enum pitr_rc
 resolve(struct repo *r, const char *id, char out[SNAPSHOT_ID_LEN], struct pitr_err *err)
 {
@@ -69,7 +89,7 @@ resolve(struct repo *r, const char *id, char out[SNAPSHOT_ID_LEN], struct pitr_e
     if (rc != PITR_OK)
         return rc;
     if (strcmp(id, "latest") == 0 && ids.len > 0)
-        found = ids.at[ids.len - 1];
+        found = find_latest(r, &ids);
     for (size_t i = 0; found == NULL && *id != '\0' && i < ids.len; i++) {
         if (strncmp(ids.at[i], id, strlen(id)) != 0)
             continue;

@@ -4,12 +4,9 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "engine/base_cursor.h"
 #include "engine/pace.h"
 #include "engine/restore_internal.h"
 #include "engine/snapshot.h"
-
-enum { PROVE_THREADS = 2 };
 
 static const char marker[] = "state/restore-running";
 
@@ -23,80 +20,15 @@ restore_result_release(struct restore_result *r)
     *r = (struct restore_result){0};
 }
 
-/* A pattern that selects nothing is a typing mistake, not a restore of nothing. */
-static enum pitr_rc
-check_selected(const struct state *s, const struct view_list *views, const struct selection *sel,
-               struct pitr_err *err)
-{
-    if (selection_is_whole(sel) || views->names.len != 0)
-        return PITR_OK;
-    for (size_t i = 0; i < s->ncolls; i++)
-        if (s->colls[i].kind == STATE_DATA)
-            return PITR_OK;
-    return pitr_fail(
-        err, PITR_USAGE,
-        "no namespace at that moment matches; 'pitr show' lists what a snapshot holds");
-}
-
-static enum pitr_rc
-check_chunks(struct state *s, struct job *job, struct pitr_err *err)
-{
-    job_phase(job, "check", 0, 0);
-    for (size_t i = 0; i < s->ncolls; i++)
-        if (s->colls[i].node != NULL &&
-            base_check_chunks(s->store, s->colls[i].node, false, err) != PITR_OK)
-            return err->rc;
-    return PITR_OK;
-}
-
-/* Everything that will be loaded is read and checked: base and oplog. */
-static enum pitr_rc
-prepare_from(struct state *state, const struct restore_opts *o, const struct history *h,
-             const struct choice *choice, struct pitr_err *err)
-{
-    struct state_opts opts = {.memory = o->memory};
-
-    if (state_load(state, o->repo, h, choice, &o->selection, &opts, o->job, err) != PITR_OK ||
-        check_chunks(state, o->job, err) != PITR_OK)
-        return err->rc;
-    return state_prove(state, PROVE_THREADS, o->job, err);
-}
-
-/* A snapshot that turns out to be damaged is no reason to give up while an older one leads to the
- * same moment. */
 static enum pitr_rc
 prepare_state(struct state *state, const struct restore_opts *o, struct restore_result *result,
               struct pitr_err *err)
 {
-    PITR_AUTO(history_release) struct history h = {0};
-    struct pitr_err first = {.rc = PITR_OK};
-    struct choice choice;
+    struct state_source source = {
+        .repo = o->repo, .dump_dir = o->dump_dir, .moment = o->moment, .memory = o->memory};
 
-    if (o->dump_dir != NULL) {
-        if (state_load_dump(state, o->dump_dir, &o->selection, err) != PITR_OK)
-            return err->rc;
-        return state_prove(state, PROVE_THREADS, o->job, err);
-    }
-    if (history_load(&h, o->repo, err) != PITR_OK)
+    if (state_open(state, &source, &o->selection, o->job, err) != PITR_OK)
         return err->rc;
-    for (size_t i = 0; i < h.damaged.len; i++)
-        log_event(o->job->log, LOG_WARNING, "restore", "not used: %s", h.damaged.at[i]);
-    if (history_choose(&h, &o->moment, &choice, err) != PITR_OK)
-        return err->rc;
-    while (prepare_from(state, o, &h, &choice, err) != PITR_OK) {
-        const char *bad = h.snapshots[choice.snapshot].id;
-
-        if (first.rc == PITR_OK)
-            first = *err;
-        if (err->rc != PITR_CORRUPT || !history_choose_older(&h, &choice)) {
-            *err = first;
-            return err->rc;
-        }
-        log_event(o->job->log, LOG_WARNING, "restore",
-                  "not used: snapshot %s: %s; going on with the older snapshot %s", bad, err->msg,
-                  h.snapshots[choice.snapshot].id);
-        state_release(state);
-    }
     memcpy(result->snapshot, state->manifest.id, sizeof result->snapshot);
     return PITR_OK;
 }
@@ -317,7 +249,7 @@ restore_run(const struct restore_opts *o, struct restore_result *result, struct 
 
     if (prepare_state(&state, o, result, err) != PITR_OK ||
         view_list_make(&views, &state, sel, err) != PITR_OK ||
-        check_selected(&state, &views, sel, err) != PITR_OK ||
+        view_list_check(&views, &state, sel, err) != PITR_OK ||
         target_open(&target, o->target, o->job, o->connections, err) != PITR_OK ||
         state_trim(&state, !target_can_narrow(target), err) != PITR_OK ||
         summarise(&state, result, err) != PITR_OK ||

@@ -32,6 +32,9 @@ struct view_list {
 void view_list_release(struct view_list *v);
 PITR_MUST enum pitr_rc view_list_make(struct view_list *out, struct state *s,
                                       const struct selection *sel, struct pitr_err *err);
+/* USAGE when patterns were given and select nothing at all. */
+PITR_MUST enum pitr_rc view_list_check(const struct view_list *views, const struct state *s,
+                                       const struct selection *sel, struct pitr_err *err);
 
 /* Whether the target's user may drop, create, fill and, if that is wanted, read what it has to.
  * Fails: DB when it may not. */

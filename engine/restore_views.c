@@ -174,3 +174,18 @@ view_list_make(struct view_list *out, struct state *s, const struct selection *s
     v = (struct view_list){0};
     return PITR_OK;
 }
+
+/* A pattern that selects nothing is a typing mistake, not a restore of nothing. */
+enum pitr_rc
+view_list_check(const struct view_list *views, const struct state *s, const struct selection *sel,
+                struct pitr_err *err)
+{
+    if (selection_is_whole(sel) || views->names.len != 0)
+        return PITR_OK;
+    for (size_t i = 0; i < s->ncolls; i++)
+        if (s->colls[i].kind == STATE_DATA)
+            return PITR_OK;
+    return pitr_fail(
+        err, PITR_USAGE,
+        "no namespace at that moment matches; 'pitr show' lists what a snapshot holds");
+}

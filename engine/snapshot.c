@@ -4,75 +4,43 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/bytes.h"
 #include "base/clock.h"
-#include "base/crypto.h"
 #include "base/pattern.h"
 #include "engine/capture.h"
-#include "engine/pipeline.h"
+#include "engine/snapshot_write.h"
 #include "mongo/ns.h"
 #include "oplog/oplog_mongo.h"
 #include "oplog/record.h"
 
-enum { READERS = 2, WORKERS_MAX = 8, COMMIT_WAIT_MS = 60000, COMMIT_POLL_MS = 5 };
+enum { COMMIT_WAIT_MS = 60000, COMMIT_POLL_MS = 5 };
 
-#define INTENT_PREFIX "intents/snapshot-"
 #define LAST_NOTE "state/last-snapshot"
 
 /* Everything a run owns, in the order it is acquired. */
 struct run {
     const struct snapshot_opts *opts;
     struct manifest *m;
+    struct snapshot_writer w;
     int64_t mono_start;
-    struct fs_lock *lock;
     struct server_info server;
-    char intent[64]; /* "" while there is none */
     struct oplog_source *oplog;
     struct capture *capture; /* NULL on a standalone */
     struct capture_result captured;
     struct doc_source *source;
     struct source_list list;
-    struct store_writer *writer;
-    struct sealer *sealer; /* for nodes */
-    struct pipeline_result scanned;
 };
 
 static void
 run_release(struct run *r)
 {
-    pipeline_result_release(&r->scanned);
-    sealer_free(r->sealer);
-    store_writer_free(r->writer);
     source_list_release(&r->list);
     if (r->source != NULL)
         r->source->ops->free(r->source);
     capture_free(r->capture);
     if (r->oplog != NULL)
         r->oplog->ops->free(r->oplog);
-    fs_lock_free(r->lock);
-}
-
-/* "20261123T140307Z-1f2e3d": the suffix is the millisecond (three digits) and noise, so that ids
- * sort by time, and do not collide. */
-static enum pitr_rc
-make_id(char id[SNAPSHOT_ID_LEN], int64_t started_ms, struct pitr_err *err)
-{
-    char text[CLOCK_TEXT_LEN];
-    uint8_t noise[2];
-    size_t n = 0;
-
-    if (crypto_random(noise, sizeof noise, err) != PITR_OK)
-        return err->rc;
-    clock_format(text, started_ms / 1000);
-    for (const char *p = text; *p != '\0'; p++)
-        if (*p != '-' && *p != ':')
-            text[n++] = *p;
-    text[n] = '\0';
-    snprintf(id, SNAPSHOT_ID_LEN, "%.16s-%03x%03x", text, (unsigned)(started_ms % 1000) & 0xfff,
-             (get_le16(noise) & 0xfffU));
-    return PITR_OK;
+    snapshot_writer_end(&r->w);
 }
 
 static enum pitr_rc
@@ -96,51 +64,9 @@ meet_server(struct run *r, struct pitr_err *err)
     snprintf(m->host, sizeof m->host, "%s", r->server.host);
     snprintf(m->server_version, sizeof m->server_version, "%s", r->server.version);
     snprintf(m->fcv, sizeof m->fcv, "%s", r->server.fcv);
-    snprintf(m->tool_version, sizeof m->tool_version, "%s", PITR_VERSION);
     snprintf(m->cluster.set_name, sizeof m->cluster.set_name, "%s", r->server.set_name);
     memcpy(m->cluster.replica_set_id, r->server.replica_set_id, sizeof m->cluster.replica_set_id);
     return repo_bind(r->opts->repo, &r->server, err);
-}
-
-/* An intent we find belongs to a run that died: a living one would hold the lock. */
-static enum pitr_rc
-collect_stale(void *arg, const char *name, uint64_t size, struct pitr_err *err)
-{
-    (void)size;
-    if (strncmp(name, INTENT_PREFIX, strlen(INTENT_PREFIX)) != 0)
-        return PITR_OK;
-    return fs_names_add(arg, name, err);
-}
-
-static enum pitr_rc
-close_stale_intents(struct repo *repo, struct pitr_err *err)
-{
-    struct fs_names stale = {0};
-    enum pitr_rc rc = blob_list(repo_blob(repo), "intents/", collect_stale, &stale, err);
-
-    for (size_t i = 0; rc == PITR_OK && i < stale.len; i++)
-        rc = blob_remove(repo_blob(repo), stale.at[i], err);
-    fs_names_release(&stale);
-    return rc;
-}
-
-static enum pitr_rc
-declare_intent(struct run *r, struct pitr_err *err)
-{
-    bson_t doc = BSON_INITIALIZER;
-    enum pitr_rc rc;
-
-    if (close_stale_intents(r->opts->repo, err) != PITR_OK)
-        return pitr_wrap(err, "intents of snapshots that were killed");
-    snprintf(r->intent, sizeof r->intent, INTENT_PREFIX "%s", r->m->id);
-    if (BSON_APPEND_UTF8(&doc, "snapshot", r->m->id) &&
-        BSON_APPEND_DATE_TIME(&doc, "started", r->m->started_ms) &&
-        BSON_APPEND_INT64(&doc, "pid", getpid()))
-        rc = repo_note_write(r->opts->repo, r->intent, &doc, err);
-    else
-        rc = pitr_fail(err, PITR_NOMEM, "intent");
-    bson_destroy(&doc);
-    return rc;
 }
 
 static enum pitr_rc
@@ -263,39 +189,6 @@ check_between(void *arg, struct pitr_err *err)
     return r->capture != NULL ? capture_check(r->capture, err) : PITR_OK;
 }
 
-static unsigned
-default_workers(void)
-{
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-
-    return cores < 1 ? 1 : cores > WORKERS_MAX ? WORKERS_MAX : (unsigned)cores;
-}
-
-static enum pitr_rc
-scan(struct run *r, struct pitr_err *err)
-{
-    const struct snapshot_opts *opts = r->opts;
-    struct store *store;
-
-    if (repo_store(opts->repo, &store, err) != PITR_OK ||
-        store_writer_new(&r->writer, store, err) != PITR_OK)
-        return err->rc;
-    return pipeline_run(
-        &(struct pipeline_opts){
-            .source = r->source,
-            .writer = r->writer,
-            .keys = repo_keys(opts->repo),
-            .job = opts->job,
-            .codec = opts->codec,
-            .level = opts->level,
-            .readers = opts->readers != 0 ? opts->readers : READERS,
-            .workers = opts->workers != 0 ? opts->workers : default_workers(),
-            .check = check_between,
-            .check_arg = r,
-        },
-        &r->list, &r->scanned, err);
-}
-
 /*
  * T_end: majority-committed, and not before anything that was read. The server's version of its own
  * format must not have changed on the way, as the window then mixes two.
@@ -343,8 +236,8 @@ is_superseded(struct run *r, const struct coll_node *n, bool *superseded, struct
     *superseded = false;
     if (r->m->pitr)
         return PITR_OK;
-    for (size_t i = 0; i < r->scanned.nnodes; i++) {
-        const struct coll_node *other = &r->scanned.nodes[i];
+    for (size_t i = 0; i < r->w.scanned.nnodes; i++) {
+        const struct coll_node *other = &r->w.scanned.nodes[i];
 
         if (other == n || other->db == NULL || strcmp(other->db, n->db) != 0 ||
             strcmp(other->name, n->name) != 0)
@@ -357,18 +250,12 @@ is_superseded(struct run *r, const struct coll_node *n, bool *superseded, struct
     return PITR_OK;
 }
 
-/* Hand the scanned collections to the manifest. One that was renamed during the scan may only now
- * be known to be excluded. */
+/* A collection that was renamed during the scan may only now be known to be excluded. */
 static enum pitr_rc
-collect(struct run *r, struct pitr_err *err)
+drop_unwanted(struct run *r, struct pitr_err *err)
 {
-    struct manifest *m = r->m;
-
-    m->colls = calloc(r->scanned.nnodes + 1, sizeof *m->colls);
-    if (m->colls == NULL)
-        return pitr_fail(err, PITR_NOMEM, "%zu collections", r->scanned.nnodes);
-    for (size_t i = 0; i < r->scanned.nnodes; i++) {
-        struct coll_node *n = &r->scanned.nodes[i];
+    for (size_t i = 0; i < r->w.scanned.nnodes; i++) {
+        struct coll_node *n = &r->w.scanned.nodes[i];
         bool excluded, superseded;
 
         if (exclude(r, n->db, n->name, n->uuid, &excluded, err) != PITR_OK ||
@@ -377,31 +264,7 @@ collect(struct run *r, struct pitr_err *err)
         if (excluded || superseded)
             coll_node_release(n);
     }
-    /* Only now, as the above compares each with all others. */
-    for (size_t i = 0; i < r->scanned.nnodes; i++) {
-        struct coll_node *n = &r->scanned.nodes[i];
-
-        if (n->db == NULL)
-            continue;
-        m->colls[m->ncolls++] = *n;
-        *n = (struct coll_node){0};
-    }
-    m->chunks_new = r->scanned.chunks_new;
-    m->bytes_new = r->scanned.bytes_new;
     return PITR_OK;
-}
-
-/* Packs and index. */
-static enum pitr_rc
-make_durable(struct run *r, struct pitr_err *err)
-{
-    const struct snapshot_opts *opts = r->opts;
-
-    if (collect(r, err) != PITR_OK ||
-        sealer_new(&r->sealer, repo_keys(opts->repo), opts->codec, opts->level, err) != PITR_OK ||
-        manifest_store_nodes(r->m, r->writer, r->sealer, err) != PITR_OK)
-        return err->rc;
-    return store_writer_finish(r->writer, NULL, err);
 }
 
 static enum pitr_rc
@@ -416,58 +279,34 @@ finish_capture(struct run *r, struct pitr_err *err)
 }
 
 static enum pitr_rc
-publish(struct run *r, struct pitr_err *err)
-{
-    r->m->finished_ms = clock_wall_ms();
-    if (job_check(r->opts->job, err) != PITR_OK)
-        return err->rc;
-    return manifest_publish(r->opts->repo, r->m, err);
-}
-
-/* Failures to remove an intent are of no consequence: the next run, or prune, closes it. */
-static void
-withdraw_intent(struct run *r)
-{
-    struct pitr_err ignored;
-
-    if (r->intent[0] != '\0' &&
-        blob_remove(repo_blob(r->opts->repo), r->intent, &ignored) != PITR_OK)
-        log_event(r->opts->job->log, LOG_DEBUG, "snapshot", "%s", ignored.msg);
-}
-
-static enum pitr_rc
 begin_run(struct run *r, struct pitr_err *err)
 {
     const struct snapshot_opts *opts = r->opts;
 
     job_phase(opts->job, "start", 0, 0);
-    r->m->started_ms = clock_wall_ms();
-    snprintf(r->m->mode, sizeof r->m->mode, "scan");
-    if (opts->label != NULL && (r->m->label = strdup(opts->label)) == NULL)
-        return pitr_fail(err, PITR_NOMEM, "label");
     for (size_t i = 0; i < opts->nexclude; i++)
         if (pattern_check(opts->exclude[i], err) != PITR_OK)
             return err->rc;
-    if (repo_lock(opts->repo, "snapshot", &r->lock, err) != PITR_OK)
-        return err->rc == PITR_BUSY ? pitr_wrap(err, "another snapshot is running") : err->rc;
-    return make_id(r->m->id, r->m->started_ms, err);
+    return snapshot_writer_begin(&r->w, "scan", opts->label, err);
 }
 
 static enum pitr_rc
 run_all(struct run *r, struct pitr_err *err)
 {
     if (begin_run(r, err) != PITR_OK || meet_server(r, err) != PITR_OK ||
-        declare_intent(r, err) != PITR_OK || open_window(r, err) != PITR_OK ||
-        read_catalog(r, err) != PITR_OK || scan(r, err) != PITR_OK)
+        snapshot_writer_declare(&r->w, err) != PITR_OK || open_window(r, err) != PITR_OK ||
+        read_catalog(r, err) != PITR_OK ||
+        snapshot_writer_scan(&r->w, r->source, &r->list, check_between, r, err) != PITR_OK)
         return err->rc;
     job_phase(r->opts->job, "finish", 0, 0);
     if (close_window(r, err) != PITR_OK)
         return err->rc;
     if (r->capture != NULL)
         capture_end_at(r->capture, &r->m->t_end);
-    if (make_durable(r, err) != PITR_OK || finish_capture(r, err) != PITR_OK)
+    if (drop_unwanted(r, err) != PITR_OK || snapshot_writer_collect(&r->w, err) != PITR_OK ||
+        snapshot_writer_store(&r->w, err) != PITR_OK || finish_capture(r, err) != PITR_OK)
         return err->rc;
-    return publish(r, err);
+    return snapshot_writer_publish(&r->w, err);
 }
 
 enum pitr_rc
@@ -478,8 +317,14 @@ snapshot_take(const struct snapshot_opts *opts, struct snapshot_result *result,
     enum pitr_rc rc;
 
     *result = (struct snapshot_result){0};
+    r.w = (struct snapshot_writer){.repo = opts->repo,
+                                   .job = opts->job,
+                                   .m = r.m,
+                                   .codec = opts->codec,
+                                   .level = opts->level,
+                                   .readers = opts->readers,
+                                   .workers = opts->workers};
     rc = run_all(&r, err);
-    withdraw_intent(&r);
     result->oplog_entries = r.captured.entries;
     result->gap_found = r.captured.gap_found;
     run_release(&r);

@@ -33,7 +33,7 @@ struct state_coll {
     const struct dump_coll *dumped; /* base documents in a mongodump file, or NULL; borrowed */
     const struct buf *literal;      /* base documents as they are, or NULL; borrowed */
     struct net *net;                /* borrowed from the replay, or NULL */
-    const uint8_t *uuid;            /* UUID_LEN bytes, borrowed; NULL in a dump */
+    const uint8_t *uuid;            /* on the source; UUID_LEN bytes, borrowed, or NULL */
     struct fingerprint print;       /* of the final documents: set by state_prove() */
     uint64_t evicted;               /* oldest documents left out: set by state_trim() */
 };
@@ -68,6 +68,22 @@ PITR_MUST enum pitr_rc state_load(struct state *out, struct repo *repo, const st
 PITR_MUST enum pitr_rc state_load_dump(struct state *out, const char *dir,
                                        const struct selection *sel, struct pitr_err *err);
 void state_release(struct state *s);
+
+/* Where a state comes from. */
+struct state_source {
+    struct repo *repo;    /* borrowed; NULL if dump_dir is given */
+    const char *dump_dir; /* a mongodump directory, or NULL */
+    struct moment moment; /* of a repository */
+    uint64_t memory;      /* as in state_opts */
+};
+/*
+ * All of the above for one moment, proven: choose the base, load, check that every chunk is there,
+ * and state_prove(). A snapshot that turns out to be damaged is no reason to give up while an older
+ * one leads to the same moment. *out as in state_load().
+ */
+PITR_MUST enum pitr_rc state_open(struct state *out, const struct state_source *source,
+                                  const struct selection *sel, struct job *job,
+                                  struct pitr_err *err);
 
 /* Every final document of one collection, in order; one thread per collection at a time. */
 PITR_MUST enum pitr_rc state_stream(struct state *s, const struct state_coll *c, net_visit *visit,

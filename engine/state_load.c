@@ -324,8 +324,10 @@ state_load_dump(struct state *out, const char *dir, const struct selection *sel,
         if (state_add(s, sel, d->coll.db, d->coll.name, &d->coll.options, &d->coll.indexes, &c,
                       err) != PITR_OK)
             return err->rc;
-        if (c != NULL)
-            c->dumped = d;
+        if (c == NULL)
+            continue;
+        c->uuid = d->has_uuid ? d->uuid : NULL;
+        c->dumped = d;
     }
     for (size_t i = 0; i < dumpdir_views_len(s->dump); i++) {
         const struct dump_views *v = dumpdir_views_at(s->dump, i);

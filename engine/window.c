@@ -26,6 +26,15 @@ history_is_good(const struct history *h, const struct manifest *snapshot)
                                              snapshot->t_end.ts) != NULL;
 }
 
+const struct manifest *
+history_newest(const struct history *h)
+{
+    for (size_t i = h->nsnapshots; i-- > 0;)
+        if (!manifest_is_import(&h->snapshots[i]) && history_is_good(h, &h->snapshots[i]))
+            return &h->snapshots[i];
+    return NULL;
+}
+
 static bool
 window_of(const struct history *h, const struct manifest *m, struct window *out)
 {
@@ -268,6 +277,15 @@ gap_around(const struct history *h, uint64_t ts)
     return NULL;
 }
 
+static bool
+has_oplog(const struct history *h)
+{
+    for (size_t i = 0; i < h->nsnapshots; i++)
+        if (h->snapshots[i].pitr)
+            return true;
+    return false;
+}
+
 static enum pitr_rc
 refuse_nothing(const struct history *h, const char *what, struct pitr_err *err)
 {
@@ -278,11 +296,12 @@ refuse_nothing(const struct history *h, const char *what, struct pitr_err *err)
         return pitr_fail(err, PITR_GAP,
                          "%s: the repository holds no snapshot yet; take one with 'pitr snapshot'",
                          what);
-    if (!h->snapshots[h->nsnapshots - 1].pitr)
-        return pitr_fail(err, PITR_GAP,
-                         "%s: the snapshots were taken from a server without an oplog; restore one "
-                         "of them as it is, with --snapshot %s",
-                         what, h->snapshots[h->nsnapshots - 1].id);
+    if (!has_oplog(h))
+        return pitr_fail(
+            err, PITR_GAP,
+            "%s: the snapshots were taken from a server without an oplog, or imported; "
+            "restore one of them as it is, with --snapshot %s",
+            what, h->snapshots[h->nsnapshots - 1].id);
     return pitr_fail(err, PITR_GAP,
                      "%s: no snapshot has its captured oplog; take a new one with 'pitr snapshot'",
                      what);
@@ -416,8 +435,12 @@ choose_named(const struct history *h, const char *id, struct choice *out, struct
 static enum pitr_rc
 choose_last_snapshot(const struct history *h, struct choice *out, struct pitr_err *err)
 {
+    const struct manifest *own = history_newest(h);
+
+    if (own != NULL)
+        return choose_snapshot(h, (size_t)(own - h->snapshots), out, err);
     for (size_t i = h->nsnapshots; i-- > 0;)
-        if (history_is_good(h, &h->snapshots[i]))
+        if (manifest_is_import(&h->snapshots[i]))
             return choose_snapshot(h, i, out, err);
     return refuse_nothing(h, "latest", err);
 }

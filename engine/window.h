@@ -3,7 +3,10 @@
  *
  * A window is [t_end of a snapshot, last entry of the chain span that joins it]; windows that
  * overlap are merged. A snapshot whose own oplog window [begin, t_end] is not captured opens none.
- * A snapshot without oplog (a standalone's) is a point of its own.
+ * A snapshot without oplog (a standalone's, or an imported one) is a point of its own.
+ *
+ * An imported snapshot may be of any server, so it is only restored when it is named: no "latest"
+ * means it while there is a snapshot of the repository's own server.
  *
  * A moment is a timestamp up to which every entry is applied. It is restorable if a window holds
  * it. All of a wall-clock second is the moment (second, largest ordinal): it lies in a window only
@@ -38,6 +41,8 @@ PITR_MUST enum pitr_rc history_load(struct history *out, struct repo *r, struct 
 PITR_MUST enum pitr_rc history_derive(struct history *h, struct pitr_err *err);
 /* Whether the oplog that makes this snapshot exact is captured (or it needs none). */
 bool history_is_good(const struct history *h, const struct manifest *snapshot);
+/* The newest good snapshot of the repository's own server, or NULL. */
+const struct manifest *history_newest(const struct history *h);
 void history_release(struct history *h);
 
 enum moment_kind {
@@ -46,7 +51,7 @@ enum moment_kind {
     MOMENT_TS,            /* up to and including timestamp .value */
     MOMENT_BEFORE,        /* everything before timestamp .value */
     MOMENT_SNAPSHOT,      /* t_end of snapshot .id */
-    MOMENT_LAST_SNAPSHOT, /* t_end of the newest good snapshot */
+    MOMENT_LAST_SNAPSHOT, /* t_end of the newest good snapshot, see history_newest() */
 };
 struct moment {
     enum moment_kind kind;

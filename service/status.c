@@ -34,21 +34,11 @@ add_problem(struct status *s, struct pitr_err *err, const char *fmt, ...)
     return fs_names_add(&s->problems, text, err);
 }
 
-/* The newest snapshot that can be restored, or NULL. */
-static const struct manifest *
-newest_good(const struct history *h)
-{
-    for (size_t i = h->nsnapshots; i-- > 0;)
-        if (history_is_good(h, &h->snapshots[i]))
-            return &h->snapshots[i];
-    return NULL;
-}
-
 static enum pitr_rc
 judge_snapshots(struct status *s, const struct status_limits *limits, int64_t now_ms,
                 struct pitr_err *err)
 {
-    const struct manifest *newest = newest_good(&s->history);
+    const struct manifest *newest = history_newest(&s->history);
     int64_t age;
 
     for (size_t i = 0; i < s->history.damaged.len; i++)
@@ -78,7 +68,7 @@ judge_capture(struct status *s, const struct status_limits *limits, int64_t now_
               struct pitr_err *err)
 {
     const struct chain_span *head = chain_head(&s->history.chain);
-    const struct manifest *newest = newest_good(&s->history);
+    const struct manifest *newest = history_newest(&s->history);
 
     s->rpo_seconds = -1;
     if (head == NULL && (newest == NULL || !newest->pitr))
@@ -102,7 +92,7 @@ judge_capture(struct status *s, const struct status_limits *limits, int64_t now_
 static enum pitr_rc
 judge_gaps(struct status *s, struct pitr_err *err)
 {
-    const struct manifest *newest = newest_good(&s->history);
+    const struct manifest *newest = history_newest(&s->history);
     const struct chain *c = &s->history.chain;
 
     for (size_t i = 0; i < c->ngaps; i++) {

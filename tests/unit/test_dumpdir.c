@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
+#include "engine/dump_name.h"
 #include "engine/dumpdir.h"
 #include "mongo/bsonio.h"
 #include "tests/support/ejson.h"
@@ -182,7 +183,7 @@ names_are_decoded_and_cut_ones_completed(void **state)
     struct dumpdir *d;
     char name[300], cut[300], text[400];
 
-    put(*state, "shop/a%2Fb%zz%25.bson", docs.data, docs.len);
+    put(*state, "shop/a%2Fb%zz%25+%2B.bson", docs.data, docs.len);
     memset(name, 'n', 250);
     name[250] = '\0';
     memcpy(cut, name, 208);
@@ -196,7 +197,7 @@ names_are_decoded_and_cut_ones_completed(void **state)
     put_text(*state, cut, text);
     d = open_ok(*state);
     assert_int_equal(dumpdir_len(d), 2);
-    assert_string_equal(dumpdir_at(d, 0)->coll.name, "a/b%zz%");
+    assert_string_equal(dumpdir_at(d, 0)->coll.name, "a/b%zz% +");
     assert_string_equal(dumpdir_at(d, 1)->coll.name, name);
     expect_documents(dumpdir_at(d, 1), &docs);
     dumpdir_free(d);
@@ -220,6 +221,73 @@ a_time_series_collection_is_its_buckets(void **state)
     expect_documents(dumpdir_at(d, 0), &docs);
     dumpdir_free(d);
     buf_release(&docs);
+}
+
+/* Nothing beside the documents says what the cut name was. */
+static void
+buckets_with_a_cut_name_find_their_collection(void **state)
+{
+    struct buf docs = two_documents();
+    struct dumpdir *d;
+    struct pitr_err err;
+    char visible[239], buckets[300], cut[DUMP_NAME_LEN], path[300], text[500];
+
+    memset(visible, 's', 238);
+    visible[238] = '\0';
+    snprintf(buckets, sizeof buckets, "system.buckets.%s", visible);
+    assert_int_equal(dump_name_encode(cut, buckets, &err), PITR_OK);
+    assert_true(dump_name_is_cut(cut));
+    snprintf(path, sizeof path, "shop/%s.bson", cut);
+    put(*state, path, docs.data, docs.len);
+    snprintf(path, sizeof path, "shop/%s.metadata.json", visible);
+    snprintf(text, sizeof text,
+             "{\"options\":{\"timeseries\":{\"timeField\":\"t\"}},\"indexes\":[],"
+             "\"collectionName\":\"%s\",\"type\":\"timeseries\"}",
+             visible);
+    put_text(*state, path, text);
+    d = open_ok(*state);
+    assert_int_equal(dumpdir_len(d), 1);
+    assert_string_equal(dumpdir_at(d, 0)->coll.name, buckets);
+    expect_documents(dumpdir_at(d, 0), &docs);
+    dumpdir_free(d);
+    buf_release(&docs);
+}
+
+static void
+uuids_are_read_where_there_are_any(void **state)
+{
+    struct dumpdir *d;
+
+    put_text(*state, "shop/a.metadata.json",
+             "{\"options\":{},\"indexes\":[],\"uuid\":\"000102030405060708090a0b0c0d0eff\"}");
+    put_text(*state, "shop/b.metadata.json", "{\"options\":{},\"indexes\":[],\"uuid\":\"\"}");
+    put_text(*state, "shop/c.metadata.json", "{\"options\":{},\"indexes\":[]}");
+    d = open_ok(*state);
+    assert_int_equal(dumpdir_len(d), 3);
+    assert_true(dumpdir_at(d, 0)->has_uuid);
+    assert_memory_equal(dumpdir_at(d, 0)->uuid, "\0\1\2\3\4\5\6\7\x8\x9\xa\xb\xc\xd\xe\xff", 16);
+    assert_false(dumpdir_at(d, 1)->has_uuid);
+    assert_false(dumpdir_at(d, 2)->has_uuid);
+    dumpdir_free(d);
+}
+
+static void
+a_prelude_names_the_server(void **state)
+{
+    struct dumpdir *d;
+    struct pitr_err err;
+
+    put_text(*state, "shop/a.metadata.json", "{\"options\":{},\"indexes\":[]}");
+    d = open_ok(*state);
+    assert_string_equal(dumpdir_server_version(d), "");
+    dumpdir_free(d);
+    put_text(*state, "prelude.json", "{\"ServerVersion\":\"6.0.5\",\"ToolVersion\":\"x\"}");
+    d = open_ok(*state);
+    assert_string_equal(dumpdir_server_version(d), "6.0.5");
+    dumpdir_free(d);
+    put_text(*state, "prelude.json", "{\"ServerVersion\":");
+    assert_int_equal(dumpdir_open(&d, *state, &err), PITR_CORRUPT);
+    assert_non_null(strstr(err.msg, "prelude.json: JSON at byte"));
 }
 
 static void
@@ -419,6 +487,9 @@ main(void)
         CASE(gzip_is_read_and_never_guessed),
         CASE(names_are_decoded_and_cut_ones_completed),
         CASE(a_time_series_collection_is_its_buckets),
+        CASE(buckets_with_a_cut_name_find_their_collection),
+        CASE(uuids_are_read_where_there_are_any),
+        CASE(a_prelude_names_the_server),
         CASE(views_become_documents_of_system_views),
         CASE(an_empty_collection_needs_no_documents),
         CASE(users_and_roles_are_no_collections),

@@ -472,9 +472,71 @@ a_standalones_snapshot_is_a_point_of_its_own(void **state)
     assert_chosen(&w, "latest", 0, 0);
     assert_int_equal(choose_kind(&w, MOMENT_LAST_SNAPSHOT, "", &c, &err), PITR_OK);
     assert_int_equal(c.to, 0);
-    assert_refused(&w, "2023-11-14T22:13:50Z", PITR_GAP,
-                   "2023-11-14T22:13:50Z: the snapshots were taken from a server without an oplog; "
-                   "restore one of them as it is, with --snapshot 20231114T221330Z-aaaaaa");
+    assert_refused(
+        &w, "2023-11-14T22:13:50Z", PITR_GAP,
+        "2023-11-14T22:13:50Z: the snapshots were taken from a server without an oplog, "
+        "or imported; restore one of them as it is, with --snapshot 20231114T221330Z-aaaaaa");
+    world_release(&w);
+}
+
+static void
+add_import(struct world *w, const char *id)
+{
+    add_snapshot(w, id, 0, 0, 0);
+    snprintf(w->snapshots[w->h.nsnapshots - 1].mode, sizeof w->snapshots[0].mode, "import");
+}
+
+static void
+an_import_is_restored_only_by_name(void **state)
+{
+    struct choice c;
+    struct pitr_err err;
+    struct world w = {0};
+
+    (void)state;
+    add_snapshot(&w, "20231114T221330Z-aaaaaa", 1, ts_make(BASE + 6, 1), ts_make(BASE + 10, 1));
+    add_import(&w, "20231114T221510Z-bbbbbb");
+    add_span(&w, 1, ts_make(BASE + 5, 1), ts_make(BASE + 60, 3));
+    derive(&w);
+    assert_int_equal(w.h.nwindows, 1);
+    assert_ptr_equal(history_newest(&w.h), &w.snapshots[0]);
+    assert_chosen(&w, "latest", 0, ts_make(BASE + 60, 3));
+    assert_int_equal(choose_kind(&w, MOMENT_LAST_SNAPSHOT, "", &c, &err), PITR_OK);
+    assert_int_equal(c.snapshot, 0);
+    assert_int_equal(choose_kind(&w, MOMENT_SNAPSHOT, "20231114T221510Z", &c, &err), PITR_OK);
+    assert_int_equal(c.snapshot, 1);
+    assert_int_equal(c.to, 0);
+    world_release(&w);
+}
+
+static void
+an_import_is_no_stand_in_for_a_snapshot_without_its_oplog(void **state)
+{
+    struct choice c;
+    struct pitr_err err;
+    struct world w = {0};
+
+    (void)state;
+    add_snapshot(&w, "20231114T221330Z-aaaaaa", 0, 0, 0);
+    add_import(&w, "20231114T221510Z-bbbbbb");
+    derive(&w);
+    assert_chosen(&w, "latest", 0, 0);
+    assert_int_equal(choose_kind(&w, MOMENT_LAST_SNAPSHOT, "", &c, &err), PITR_OK);
+    assert_int_equal(c.snapshot, 0);
+    world_release(&w);
+}
+
+static void
+where_all_is_imported_the_newest_import_is_the_latest(void **state)
+{
+    struct world w = {0};
+
+    (void)state;
+    add_import(&w, "20231114T221330Z-aaaaaa");
+    add_import(&w, "20231114T221510Z-bbbbbb");
+    derive(&w);
+    assert_null(history_newest(&w.h));
+    assert_chosen(&w, "latest", 1, 0);
     world_release(&w);
 }
 
@@ -524,6 +586,9 @@ main(void)
         cmocka_unit_test(the_last_snapshot_is_the_newest_good_one),
         cmocka_unit_test(without_snapshots_nothing_can_be_restored),
         cmocka_unit_test(a_standalones_snapshot_is_a_point_of_its_own),
+        cmocka_unit_test(an_import_is_restored_only_by_name),
+        cmocka_unit_test(an_import_is_no_stand_in_for_a_snapshot_without_its_oplog),
+        cmocka_unit_test(where_all_is_imported_the_newest_import_is_the_latest),
         cmocka_unit_test(times_that_are_not_exact_are_refused),
     };
 
