@@ -263,3 +263,9 @@ update_delta(struct update_job *job, const uint8_t *pre, size_t len, const struc
 
     return doc_diff(job, &old, diff, 0, err);
 }
+
+enum pitr_rc
+update_check_doc_diff(struct update_job *job, const struct belem *diff, struct pitr_err *err)
+{
+    return doc_diff(job, NULL, diff, 0, err);
+}

@@ -93,6 +93,17 @@ PITR_MUST enum pitr_rc update_binary_diff(struct update_job *job, const struct b
 PITR_MUST enum pitr_rc update_check_diff(struct update_job *job, const struct belem *diff,
                                          int depth, struct pitr_err *err);
 
+/* The same for the element o.diff. */
+PITR_MUST enum pitr_rc update_check_doc_diff(struct update_job *job, const struct belem *diff,
+                                             struct pitr_err *err);
+
+/* Append to job->out the delta (a whole `o`) that does what the deltas with the diffs `a` and then
+ * `b` (elements o.diff) do. If *possible is false, what was appended is worth nothing.
+ * Fails: CORRUPT, NOMEM. */
+PITR_MUST enum pitr_rc update_compose_deltas(struct update_job *job, const struct belem *a,
+                                             const struct belem *b, bool *possible,
+                                             struct pitr_err *err);
+
 /* As update_delta() for the $set and $unset sections of the modifiers o[0..o_len). Fails: CORRUPT,
  * NOMEM. */
 PITR_MUST enum pitr_rc update_modifiers(struct update_job *job, const uint8_t *pre, size_t len,
