@@ -547,18 +547,18 @@ part(bson_t *view, const bson_t *vector, const char *path)
 }
 
 static void
-assert_makes(const bson_t *vector, const struct buf *pre, const struct buf *o, const bson_t *post,
-             enum update_field_order order)
+assert_same(const bson_t *vector, const struct buf *got, const bson_t *want)
 {
-    PITR_AUTO(buf_release) struct buf out = {0};
     bson_iter_t name;
-    struct pitr_err err;
+    bson_t view;
 
+    if (got->len == want->len && memcmp(got->data, bson_get_data(want), got->len) == 0)
+        return;
     assert_true(bson_iter_init_find(&name, vector, "name"));
-    if (update_apply(&out, pre->data, pre->len, o->data, o->len, order, true, &err) != PITR_OK)
-        fail_msg("%s: %s", bson_iter_utf8(&name, NULL), err.msg);
-    if (out.len != post->len || memcmp(out.data, bson_get_data(post), out.len) != 0)
-        fail_msg("%s: other bytes", bson_iter_utf8(&name, NULL));
+    assert_true(bson_init_static(&view, got->data, got->len));
+    fail_msg("%s:\n got  %s\n want %s", bson_iter_utf8(&name, NULL),
+             bson_as_canonical_extended_json(&view, NULL),
+             bson_as_canonical_extended_json(want, NULL));
 }
 
 static void
@@ -573,7 +573,7 @@ copy(struct buf *to, const bson_t *from)
 static void
 check_twice(const bson_t *vector, size_t *composed, enum update_field_order order)
 {
-    PITR_AUTO(buf_release) struct buf pre = {0}, both = {0};
+    PITR_AUTO(buf_release) struct buf both = {0}, out = {0};
     bson_t from, o, post;
     struct pitr_err err;
     bool yes;
@@ -581,13 +581,15 @@ check_twice(const bson_t *vector, size_t *composed, enum update_field_order orde
     part(&from, vector, "pre");
     part(&o, vector, "op.o");
     part(&post, vector, "post");
-    copy(&pre, &from);
     if (compose(&both, &o, &o, order, &yes, &err) != PITR_OK)
         fail_msg("%s: %s", bson_as_canonical_extended_json(&o, NULL), err.msg);
     if (!yes)
         return;
     ++*composed;
-    assert_makes(vector, &pre, &both, &post, order);
+    if (update_apply(&out, bson_get_data(&from), from.len, both.data, both.len, order, true,
+                     &err) != PITR_OK)
+        fail_msg("%s", err.msg);
+    assert_same(vector, &out, &post);
 }
 
 static void
@@ -613,6 +615,85 @@ an_update_composed_with_itself_does_what_it_did(void **state)
     print_message("%zu deltas, %zu modifiers\n", deltas, modifiers);
     assert_in_range(deltas, 430, 439);
     assert_in_range(modifiers, 200, 342);
+}
+
+/* What oplog-chains.jsonl holds: chains, and pairs of neighbours in them. */
+enum { MAX_OPS = 64, CHAINS = 354, CHAIN_PAIRS = 1525 - 354 };
+
+/* Compose neighbours from the first update on, or from the last one, and apply what is left. */
+static void
+check_fold(const bson_t *vector, bool from_last, size_t *composed)
+{
+    PITR_AUTO(buf_release) struct buf doc = {0};
+    struct buf ops[MAX_OPS] = {{0}};
+    bson_t view, post;
+    char path[24];
+    size_t n = 0;
+    bson_iter_t it, at;
+
+    part(&view, vector, "pre");
+    part(&post, vector, "post");
+    copy(&doc, &view);
+    for (;; n++) {
+        bson_t o;
+
+        snprintf(path, sizeof path, "ops.%zu", n);
+        assert_true(bson_iter_init(&it, vector));
+        if (!bson_iter_find_descendant(&it, path, &at))
+            break;
+        assert_true(n < MAX_OPS);
+        part(&o, vector, path);
+        copy(&ops[n], &o);
+    }
+    assert_true(n > 1);
+    for (size_t i = from_last ? n - 1 : 1; i > 0 && i < n; i = from_last ? i - 1 : i + 1) {
+        struct buf *a = &ops[i - 1], *b = &ops[i];
+        struct buf both = {0};
+        struct pitr_err err;
+        bool yes;
+
+        assert_int_equal(update_compose(&both, a->data, a->len, b->data, b->len,
+                                        FIELD_ORDER_NUMERIC, &yes, &err),
+                         PITR_OK);
+        if (!yes)
+            continue;
+        ++*composed;
+        buf_release(from_last ? b : a);
+        buf_release(from_last ? a : b);
+        *(from_last ? a : b) = both;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct buf next = {0};
+        struct pitr_err err;
+
+        if (ops[i].len == 0)
+            continue;
+        assert_int_equal(update_apply(&next, doc.data, doc.len, ops[i].data, ops[i].len,
+                                      FIELD_ORDER_NUMERIC, true, &err),
+                         PITR_OK);
+        buf_release(&doc);
+        buf_release(&ops[i]);
+        doc = next;
+    }
+    assert_same(vector, &doc, &post);
+}
+
+static void
+check_chain(const bson_t *vector, size_t *composed)
+{
+    check_fold(vector, false, composed);
+    check_fold(vector, true, composed);
+}
+
+/* The last document is what a server had stored after all of them. */
+static void
+chains_of_a_server_fold_to_the_stored_bytes(void **state)
+{
+    size_t composed = 0;
+
+    (void)state;
+    each_line("oplog-chains.jsonl", CHAINS, check_chain, &composed);
+    assert_int_equal(composed, 2 * CHAIN_PAIRS);
 }
 
 int
@@ -646,6 +727,7 @@ main(void)
         cmocka_unit_test(nesting_as_deep_as_the_input_is_refused),
         cmocka_unit_test(diffs_of_many_fields_compose),
         cmocka_unit_test(an_update_composed_with_itself_does_what_it_did),
+        cmocka_unit_test(chains_of_a_server_fold_to_the_stored_bytes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
