@@ -35,6 +35,7 @@ arena_alloc(struct arena *a, size_t len, void **out, struct pitr_err *err)
         b->len = want;
         a->blocks = b;
         a->left = want;
+        a->held += sizeof *b + want;
     }
     *out = b->data + (b->len - a->left);
     a->left -= len;

@@ -14,6 +14,7 @@ struct arena_block;
 struct arena {
     struct arena_block *blocks;
     size_t left; /* bytes free in the newest block */
+    size_t held; /* bytes of all blocks */
 };
 
 /* 8-byte aligned, not cleared. Fails: NOMEM. */

@@ -4,7 +4,9 @@
  * A million entries of about 300 bytes, as a driver's retryable writes leave them: two fifths
  * inserts, two fifths updates, one fifth deletes, over half a million documents of the base and the
  * new ones. "net" takes the entries from memory straight to oplog/net.h; "replay" is what a restore
- * does: read a sealed segment, parse, and replay.
+ * does: read a sealed segment, parse, and replay, here without a limit of memory, in "replay-spill"
+ * within SPILL_BUDGET. "filter" and "filter-spill" then stream the half million documents of the
+ * base through it, in the order of their numbers, and take the rest.
  */
 #include <bson/bson.h>
 #include <stdio.h>
@@ -16,7 +18,13 @@
 #include "oplog/replay.h"
 #include "oplog/segment.h"
 
-enum { ROUNDS = 3, ENTRIES = 1000000, BASE_DOCUMENTS = 500000, FIRST_SECOND = 1000000 };
+enum {
+    ROUNDS = 3,
+    ENTRIES = 1000000,
+    BASE_DOCUMENTS = 500000,
+    FIRST_SECOND = 1000000,
+    SPILL_BUDGET = 16 << 20
+};
 
 static const uint8_t uuid[UUID_LEN] = {[0] = 0x5a, [6] = 0x40, [8] = 0x80, [15] = 1};
 
@@ -163,9 +171,51 @@ net_once(struct bench *b)
     return bench_now() - start;
 }
 
-static double
-replay_once(struct bench *b)
+static enum pitr_rc
+take(void *arg, const uint8_t *doc, size_t len, struct pitr_err *err)
 {
+    uint64_t *n = arg;
+
+    (void)doc;
+    (void)len;
+    (void)err;
+    (*n)++;
+    return PITR_OK;
+}
+
+/* The documents that the oplog says the base must have, and an answer for each. */
+static double
+filter_once(struct bench *b, struct net *n)
+{
+    PITR_AUTO(buf_release) struct buf out = {0};
+    PITR_AUTO(buf_release) struct buf scratch = {0};
+    double start = bench_now();
+    bson_t doc = BSON_INITIALIZER;
+    uint64_t kept = 0;
+    struct pitr_err err;
+
+    for (uint32_t i = 0; i < BASE_DOCUMENTS; i++) {
+        enum net_verdict verdict;
+
+        bson_reinit(&doc);
+        append_id(&doc, i);
+        BSON_APPEND_INT32(&doc, "user", 0);
+        bench_must(net_filter(n, bson_get_data(&doc), doc.len, &verdict, &out, &scratch, &err),
+                   &err);
+        kept += verdict != NET_DROP;
+    }
+    bson_destroy(&doc);
+    bench_must(net_rest(n, take, &kept, &err), &err);
+    if (kept != b->nlive)
+        bench_die("%llu documents instead of %zu", (unsigned long long)kept, b->nlive);
+    return bench_now() - start;
+}
+
+/* Seconds of the replay, and of streaming the base through it. */
+static void
+replay_once(struct bench *b, uint64_t budget, double *replay, double *filter)
+{
+    PITR_AUTO(spill_freep) struct spill *spill = NULL;
     PITR_AUTO(replay_freep) struct replay *r = NULL;
     PITR_AUTO(segment_reader_freep) struct segment_reader *reader = NULL;
     struct replay_opts opts = {.t_start = ts_make(1, 1),
@@ -181,6 +231,9 @@ replay_once(struct bench *b)
     double start;
 
     bench_must(buf_append(&empty, "\x05\0\0\0", 5, &err), &err);
+    if (budget != 0)
+        bench_must(spill_new(&spill, budget, &err), &err);
+    opts.spill = spill;
     bench_must(replay_new(&r, &opts, &err), &err);
     bench_must(replay_add_base(r, "shop", "orders", uuid, &empty, &empty, 0, false, &err), &err);
     start = bench_now();
@@ -197,7 +250,8 @@ replay_once(struct bench *b)
     if (replay_operations(r) != ENTRIES)
         bench_die("replayed %llu operations of %d", (unsigned long long)replay_operations(r),
                   ENTRIES);
-    return bench_now() - start;
+    *replay = bench_now() - start;
+    *filter = filter_once(b, replay_at(r, 0)->net);
 }
 
 int
@@ -205,7 +259,7 @@ main(void)
 {
     struct bench b = {.state = 1, .born = BASE_DOCUMENTS, .nlive = BASE_DOCUMENTS};
     char *folder = bench_folder();
-    double net[ROUNDS], replay[ROUNDS];
+    double net[ROUNDS], replay[2][ROUNDS], filter[2][ROUNDS];
     struct pitr_err err;
 
     b.live = malloc((BASE_DOCUMENTS + ENTRIES) * sizeof *b.live);
@@ -219,10 +273,14 @@ main(void)
     seal_segment(&b);
     for (int i = 0; i < ROUNDS; i++) {
         net[i] = net_once(&b);
-        replay[i] = replay_once(&b);
+        replay_once(&b, 0, &replay[0][i], &filter[0][i]);
+        replay_once(&b, SPILL_BUDGET, &replay[1][i], &filter[1][i]);
     }
     bench_print("net", "operations", ENTRIES, net, ROUNDS);
-    bench_print("replay", "operations", ENTRIES, replay, ROUNDS);
+    bench_print("replay", "operations", ENTRIES, replay[0], ROUNDS);
+    bench_print("replay-spill", "operations", ENTRIES, replay[1], ROUNDS);
+    bench_print("filter", "documents", BASE_DOCUMENTS, filter[0], ROUNDS);
+    bench_print("filter-spill", "documents", BASE_DOCUMENTS, filter[1], ROUNDS);
     blob_free(b.blob);
     buf_release(&b.log);
     free(b.live);

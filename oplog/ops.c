@@ -40,7 +40,7 @@ ops_new(struct ops **out, ops_visit *visit, ops_earlier *earlier, void *arg, str
     if (o == NULL)
         return pitr_fail(err, PITR_NOMEM, "reading operations");
     *o = (struct ops){.visit = visit, .earlier = earlier, .arg = arg};
-    if (txn_table_new(&o->txns, err) != PITR_OK) {
+    if (txn_table_new(&o->txns, NULL, err) != PITR_OK) {
         free(o);
         return err->rc;
     }
@@ -284,12 +284,16 @@ take_chain(struct ops *o, const struct oplog_entry *e, struct txn_chain **chain,
 static enum pitr_rc
 walk_chain(struct run *r, const struct txn_chain *chain)
 {
+    PITR_AUTO(buf_release) struct buf scratch = {0};
+
     for (size_t i = 0; i < chain->npieces && !*r->stop; i++) {
         struct oplog_entry piece;
         struct belem array;
+        const uint8_t *raw;
+        size_t len;
 
-        if (oplog_entry_parse(&piece, chain->pieces[i].data, chain->pieces[i].len, r->err) !=
-            PITR_OK)
+        if (txn_chain_piece(chain, i, &scratch, &raw, &len, r->err) != PITR_OK ||
+            oplog_entry_parse(&piece, raw, len, r->err) != PITR_OK)
             return r->err->rc;
         if (!apply_ops_of(&piece, &array))
             return pitr_fail(r->err, PITR_INTERNAL, "a transaction's piece without applyOps");

@@ -15,7 +15,7 @@ replay_new(struct replay **out, const struct replay_opts *opts, struct pitr_err 
     if (r == NULL)
         return pitr_fail(err, PITR_NOMEM, "replay");
     r->opts = *opts;
-    if (txn_table_new(&r->txns, err) != PITR_OK)
+    if (txn_table_new(&r->txns, opts->spill, err) != PITR_OK)
         return err->rc;
     *out = r;
     r = NULL;

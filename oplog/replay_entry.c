@@ -277,10 +277,16 @@ static enum pitr_rc
 apply_chain(struct replay *r, const struct oplog_entry *e, const struct txn_chain *chain,
             const struct op_context *ctx, struct pitr_err *err)
 {
-    for (size_t i = 0; i < chain->npieces; i++)
-        if (apply_array(r, e, chain->pieces[i].data, chain->pieces[i].len, ctx, false, 0, err) !=
-            PITR_OK)
+    PITR_AUTO(buf_release) struct buf scratch = {0};
+
+    for (size_t i = 0; i < chain->npieces; i++) {
+        const uint8_t *array;
+        size_t len;
+
+        if (txn_chain_piece(chain, i, &scratch, &array, &len, err) != PITR_OK ||
+            apply_array(r, e, array, len, ctx, false, 0, err) != PITR_OK)
             return err->rc;
+    }
     return PITR_OK;
 }
 

@@ -11,6 +11,7 @@
 
 struct spill {
     uint64_t budget, held;
+    struct spill_user *users;
     char *dir;
     int fd; /* -1: nothing was written yet */
     uint64_t end;
@@ -63,10 +64,99 @@ spill_release(struct spill *s, size_t bytes)
     s->held -= bytes;
 }
 
+uint64_t
+spill_held(const struct spill *s)
+{
+    return s->held;
+}
+
+static uint64_t
+share(const struct spill *s)
+{
+    return s->budget - s->budget / 8 * 3;
+}
+
 bool
 spill_is_over(const struct spill *s)
 {
-    return s->held > s->budget;
+    return s->held > share(s);
+}
+
+void
+spill_join(struct spill *s, struct spill_user *u)
+{
+    u->spill = s;
+    if (s == NULL)
+        return;
+    u->prev = NULL;
+    u->next = s->users;
+    if (u->next != NULL)
+        u->next->prev = u;
+    s->users = u;
+}
+
+void
+spill_leave(struct spill_user *u)
+{
+    if (u->spill == NULL)
+        return;
+    spill_user_release(u, u->held);
+    if (u->prev != NULL)
+        u->prev->next = u->next;
+    else
+        u->spill->users = u->next;
+    if (u->next != NULL)
+        u->next->prev = u->prev;
+    u->spill = NULL;
+}
+
+void
+spill_user_hold(struct spill_user *u, size_t bytes)
+{
+    u->held += bytes;
+    if (u->spill != NULL)
+        spill_hold(u->spill, bytes);
+}
+
+void
+spill_user_release(struct spill_user *u, size_t bytes)
+{
+    u->held -= bytes;
+    if (u->spill != NULL)
+        spill_release(u->spill, bytes);
+}
+
+static size_t
+largest(const struct spill *s)
+{
+    size_t max = 0;
+
+    for (const struct spill_user *u = s->users; u != NULL; u = u->next)
+        if (u->put_out != NULL && u->held > max)
+            max = u->held;
+    return max;
+}
+
+/* Each round takes all users of about one size, so that a great many small ones cost few rounds. */
+enum pitr_rc
+spill_relieve(struct spill *s, struct pitr_err *err)
+{
+    uint64_t target = share(s) / 2;
+
+    if (!spill_is_over(s))
+        return PITR_OK;
+    while (s->held > target) {
+        size_t max = largest(s);
+        uint64_t before = s->held;
+
+        for (struct spill_user *u = s->users; u != NULL && s->held > target; u = u->next)
+            if (u->put_out != NULL && u->held > 0 && u->held >= max - max / 2 &&
+                u->put_out(u, err) != PITR_OK)
+                return err->rc;
+        if (s->held >= before)
+            break; /* what is held cannot be put out */
+    }
+    return PITR_OK;
 }
 
 uint64_t
@@ -99,11 +189,16 @@ spill_write(struct spill *s, const void *data, size_t len, uint64_t *at, struct 
 {
     if (s->fd < 0 && open_unnamed(s, err) != PITR_OK)
         return err->rc;
-    if (fs_write_all(s->fd, data, len, s->dir, err) != PITR_OK)
-        return pitr_wrap(err,
-                         "temporary data of the replay, after %" PRIu64 " bytes (TMPDIR names the "
-                         "folder, --memory says how much is kept in memory)",
-                         s->end);
+    if (fs_write_all(s->fd, data, len, s->dir, err) != PITR_OK) {
+        pitr_wrap(err,
+                  "temporary data of the replay, after %" PRIu64 " bytes (TMPDIR names the "
+                  "folder, --memory says how much is kept in memory)",
+                  s->end);
+        /* A part may be written: what comes next must still stand where it is said to. */
+        if (lseek(s->fd, (off_t)s->end, SEEK_SET) < 0)
+            fd_closep(&s->fd);
+        return err->rc;
+    }
     *at = s->end;
     s->end += len;
     return PITR_OK;
@@ -122,4 +217,12 @@ spill_discard(struct spill *s, uint64_t at, uint64_t len)
     if (s->fd >= 0 &&
         fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)len) != 0)
         return;
+}
+
+enum pitr_rc
+spill_damaged(struct pitr_err *err)
+{
+    return pitr_fail(err, PITR_CORRUPT,
+                     "temporary data of the replay does not read as it was written; check the disk "
+                     "of TMPDIR");
 }

@@ -2,17 +2,67 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
+
+/* Of each chain, in memory. */
+enum { CHAIN_MAX = 1 << 20 };
 
 struct txn_table {
+    struct spill_user user; /* first: put_out() gets it */
     struct txn_chain **chains;
     size_t len, cap;
 };
 
-enum pitr_rc
-txn_table_new(struct txn_table **out, struct pitr_err *err)
+static enum pitr_rc
+piece_write(struct txn_chain *c, struct txn_piece *p, const uint8_t *data, struct pitr_err *err)
 {
-    *out = calloc(1, sizeof **out);
-    return *out == NULL ? pitr_fail(err, PITR_NOMEM, "transaction table") : PITR_OK;
+    p->check = XXH3_64bits(data, p->len);
+    return spill_write(c->spill, data, p->len, &p->at, err);
+}
+
+static enum pitr_rc
+piece_put_out(struct txn_chain *c, struct txn_piece *p, struct pitr_err *err)
+{
+    if (p->data == NULL)
+        return PITR_OK;
+    if (piece_write(c, p, p->data, err) != PITR_OK)
+        return err->rc;
+    free(p->data);
+    p->data = NULL;
+    c->held -= p->len;
+    return PITR_OK;
+}
+
+static enum pitr_rc
+put_out(struct spill_user *u, struct pitr_err *err)
+{
+    struct txn_table *t = (struct txn_table *)u;
+
+    for (size_t i = 0; i < t->len; i++) {
+        struct txn_chain *c = t->chains[i];
+
+        for (size_t k = 0; k < c->npieces; k++) {
+            size_t before = c->held;
+
+            if (piece_put_out(c, &c->pieces[k], err) != PITR_OK)
+                return err->rc;
+            spill_user_release(&t->user, before - c->held);
+        }
+    }
+    return PITR_OK;
+}
+
+enum pitr_rc
+txn_table_new(struct txn_table **out, struct spill *spill, struct pitr_err *err)
+{
+    struct txn_table *t = calloc(1, sizeof *t);
+
+    if (t == NULL)
+        return pitr_fail(err, PITR_NOMEM, "transaction table");
+    t->user.put_out = put_out;
+    spill_join(spill, &t->user);
+    *out = t;
+    return PITR_OK;
 }
 
 void
@@ -20,8 +70,13 @@ txn_chain_free(struct txn_chain *c)
 {
     if (c == NULL)
         return;
-    for (size_t i = 0; i < c->npieces; i++)
-        buf_release(&c->pieces[i]);
+    for (size_t i = 0; i < c->npieces; i++) {
+        if (c->pieces[i].data == NULL)
+            spill_discard(c->spill, c->pieces[i].at, c->pieces[i].len);
+        free(c->pieces[i].data);
+    }
+    if (c->spill != NULL)
+        spill_release(c->spill, c->held);
     free(c->pieces);
     free(c->lsid);
     free(c);
@@ -41,6 +96,8 @@ txn_table_free(struct txn_table *t)
         return;
     for (size_t i = 0; i < t->len; i++)
         txn_chain_free(t->chains[i]);
+    t->user.held = 0; /* given back by the chains */
+    spill_leave(&t->user);
     free(t->chains);
     free(t);
 }
@@ -56,9 +113,11 @@ find(const struct txn_table *t, const struct optime *last)
     return i;
 }
 
+/* What the chain holds is not the table's to put out any more; the chain gives it back. */
 static void
 remove_at(struct txn_table *t, size_t i)
 {
+    t->user.held -= t->chains[i]->held;
     t->chains[i] = t->chains[--t->len];
 }
 
@@ -72,8 +131,8 @@ purge_session(struct txn_table *t, const struct oplog_entry *e)
 
         if (!c->prepared && c->lsid_len == e->lsid_len &&
             memcmp(c->lsid, e->lsid, e->lsid_len) == 0 && c->txn_number < e->txn_number) {
-            txn_chain_free(c);
             remove_at(t, i);
+            txn_chain_free(c);
         } else {
             i++;
         }
@@ -81,12 +140,14 @@ purge_session(struct txn_table *t, const struct oplog_entry *e)
 }
 
 static enum pitr_rc
-chain_new(struct txn_chain **out, const struct oplog_entry *e, struct pitr_err *err)
+chain_new(struct txn_chain **out, const struct oplog_entry *e, struct spill *spill,
+          struct pitr_err *err)
 {
     PITR_AUTO(txn_chain_freep) struct txn_chain *c = calloc(1, sizeof *c);
 
     if (c == NULL)
         return pitr_fail(err, PITR_NOMEM, "transaction");
+    c->spill = spill;
     c->txn_number = e->txn_number;
     if (e->lsid != NULL) {
         c->lsid = malloc(e->lsid_len);
@@ -100,18 +161,58 @@ chain_new(struct txn_chain **out, const struct oplog_entry *e, struct pitr_err *
     return PITR_OK;
 }
 
+static size_t
+chain_max(const struct spill *s)
+{
+    uint64_t max = spill_budget(s) / 16;
+
+    return max > CHAIN_MAX ? CHAIN_MAX : (size_t)max;
+}
+
 static enum pitr_rc
 chain_append(struct txn_chain *c, const uint8_t *array, size_t len, struct pitr_err *err)
 {
-    struct buf *pieces = realloc(c->pieces, (c->npieces + 1) * sizeof *pieces);
+    struct txn_piece *pieces = realloc(c->pieces, (c->npieces + 1) * sizeof *pieces);
+    struct txn_piece *p;
 
     if (pieces == NULL)
         return pitr_fail(err, PITR_NOMEM, "transaction of %zu entries", c->npieces + 1);
     c->pieces = pieces;
-    pieces[c->npieces] = (struct buf){0};
-    if (buf_append(&pieces[c->npieces], array, len, err) != PITR_OK)
-        return err->rc;
+    p = &pieces[c->npieces];
+    *p = (struct txn_piece){.len = len};
+    if (c->spill != NULL && c->held + len > chain_max(c->spill)) {
+        if (piece_write(c, p, array, err) != PITR_OK)
+            return err->rc;
+    } else {
+        p->data = malloc(len);
+        if (p->data == NULL)
+            return pitr_fail(err, PITR_NOMEM, "piece of %zu bytes of a transaction", len);
+        memcpy(p->data, array, len);
+        c->held += len;
+        if (c->spill != NULL)
+            spill_hold(c->spill, len);
+    }
     c->npieces++;
+    return PITR_OK;
+}
+
+enum pitr_rc
+txn_chain_piece(const struct txn_chain *c, size_t i, struct buf *scratch, const uint8_t **array,
+                size_t *len, struct pitr_err *err)
+{
+    const struct txn_piece *p = &c->pieces[i];
+
+    *array = p->data;
+    *len = p->len;
+    if (p->data != NULL)
+        return PITR_OK;
+    buf_clear(scratch);
+    if (buf_reserve(scratch, p->len, err) != PITR_OK ||
+        spill_read(c->spill, scratch->data, p->len, p->at, err) != PITR_OK)
+        return err->rc;
+    if (XXH3_64bits(scratch->data, p->len) != p->check)
+        return spill_damaged(err);
+    *array = scratch->data;
     return PITR_OK;
 }
 
@@ -137,10 +238,11 @@ txn_add(struct txn_table *t, const struct oplog_entry *e, const uint8_t *array, 
 {
     PITR_AUTO(txn_chain_freep) struct txn_chain *fresh = NULL;
     struct txn_chain *c;
+    size_t before;
 
     if (e->prev.ts == 0) {
         purge_session(t, e);
-        if (chain_new(&fresh, e, err) != PITR_OK)
+        if (chain_new(&fresh, e, t->user.spill, err) != PITR_OK)
             return err->rc;
         c = fresh;
     } else {
@@ -152,6 +254,7 @@ txn_add(struct txn_table *t, const struct oplog_entry *e, const uint8_t *array, 
         if (c->txn_number != e->txn_number)
             return pitr_fail(err, PITR_CORRUPT, "transaction number differs from its chain's");
     }
+    before = c->held;
     if (chain_append(c, array, len, err) != PITR_OK)
         return err->rc;
     c->last = (struct optime){.ts = e->ts, .term = e->term};
@@ -162,6 +265,9 @@ txn_add(struct txn_table *t, const struct oplog_entry *e, const uint8_t *array, 
             return err->rc;
         fresh = NULL;
     }
+    t->user.held += c->held - before; /* the chain has told the spill */
+    if (t->user.spill != NULL && spill_is_over(t->user.spill))
+        return spill_relieve(t->user.spill, err);
     return PITR_OK;
 }
 
@@ -190,8 +296,10 @@ txn_purge_term(struct txn_table *t, int64_t term)
 {
     for (size_t i = 0; i < t->len;) {
         if (!t->chains[i]->prepared && t->chains[i]->last.term < term) {
-            txn_chain_free(t->chains[i]);
+            struct txn_chain *c = t->chains[i];
+
             remove_at(t, i);
+            txn_chain_free(c);
         } else {
             i++;
         }

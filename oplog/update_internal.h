@@ -78,7 +78,34 @@ PITR_MUST enum pitr_rc update_pin_id(struct update_job *job, size_t mark, struct
 PITR_MUST enum pitr_rc update_delta(struct update_job *job, const uint8_t *pre, size_t len,
                                     const struct belem *diff, struct pitr_err *err);
 
-/* The same for the $set and $unset sections of the modifiers o[0..o_len). Fails: CORRUPT, NOMEM. */
+/* Write element `name` as the sub-diff, at `depth` of its delta, makes it of `old` (NULL: an index
+ * beyond the array). Fails: CORRUPT, NOMEM. */
+PITR_MUST enum pitr_rc update_sub_diff(struct update_job *job, const char *name, size_t name_len,
+                                       const struct belem *old, const struct belem *diff, int depth,
+                                       struct pitr_err *err);
+
+/* Write the element `old` as the binary diff makes it: the old bytes up to the offset, then the new
+ * ones; what follows in the old value is gone. Fails: CORRUPT, NOMEM. */
+PITR_MUST enum pitr_rc update_binary_diff(struct update_job *job, const struct belem *old,
+                                          const struct belem *diff, struct pitr_err *err);
+
+/* Read a sub-diff to its ends, writing nothing. Fails: CORRUPT, NOMEM. */
+PITR_MUST enum pitr_rc update_check_diff(struct update_job *job, const struct belem *diff,
+                                         int depth, struct pitr_err *err);
+
+/* The same for the element o.diff. */
+PITR_MUST enum pitr_rc update_check_doc_diff(struct update_job *job, const struct belem *diff,
+                                             struct pitr_err *err);
+
+/* Append to job->out the delta (a whole `o`) that does what the deltas with the diffs `a` and then
+ * `b` (elements o.diff) do. If *possible is false, what was appended is worth nothing.
+ * Fails: CORRUPT, NOMEM. */
+PITR_MUST enum pitr_rc update_compose_deltas(struct update_job *job, const struct belem *a,
+                                             const struct belem *b, bool *possible,
+                                             struct pitr_err *err);
+
+/* As update_delta() for the $set and $unset sections of the modifiers o[0..o_len). Fails: CORRUPT,
+ * NOMEM. */
 PITR_MUST enum pitr_rc update_modifiers(struct update_job *job, const uint8_t *pre, size_t len,
                                         const uint8_t *o, size_t o_len, struct pitr_err *err);
 
