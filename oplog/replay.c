@@ -129,6 +129,19 @@ table_grow(struct replay *r, struct pitr_err *err)
 }
 
 enum pitr_rc
+replay_coll_name(struct replay_coll *c, const char *db, size_t db_len, const char *name,
+                 struct pitr_err *err)
+{
+    free(c->db);
+    free(c->name);
+    c->db = strndup(db, db_len);
+    c->name = strdup(name);
+    if (c->db == NULL || c->name == NULL)
+        return pitr_fail(err, PITR_NOMEM, "collection %s", name);
+    return PITR_OK;
+}
+
+enum pitr_rc
 replay_add(struct replay *r, const char *db, size_t db_len, const char *name,
            const uint8_t uuid[UUID_LEN], struct replay_coll **out, struct pitr_err *err)
 {
@@ -138,11 +151,8 @@ replay_add(struct replay *r, const char *db, size_t db_len, const char *name,
         return pitr_fail(err, PITR_NOMEM, "collection %s", name);
     memcpy(c->uuid, uuid, UUID_LEN);
     c->base = REPLAY_NO_BASE;
-    c->db = strndup(db, db_len);
-    c->name = strdup(name);
-    if (c->db == NULL || c->name == NULL)
-        return pitr_fail(err, PITR_NOMEM, "collection %s", name);
-    if (net_new(&c->net, r->opts.order, r->opts.spill, err) != PITR_OK ||
+    if (replay_coll_name(c, db, db_len, name, err) != PITR_OK ||
+        net_new(&c->net, r->opts.order, r->opts.spill, err) != PITR_OK ||
         (r->ncolls * 2 >= r->nslots && table_grow(r, err) != PITR_OK))
         return err->rc;
     r->by_uuid[uuid_slot(r, uuid)] = r->ncolls + 1;
@@ -157,7 +167,7 @@ replay_add_base(struct replay *r, const char *db, const char *name, const uint8_
                 const struct buf *options, const struct buf *indexes, size_t base, bool excluded,
                 struct pitr_err *err)
 {
-    struct replay_coll *c;
+    struct replay_coll *c = NULL;
 
     if (replay_find(r, uuid) != NULL)
         return pitr_fail(err, PITR_CORRUPT, "snapshot: %s.%s has the UUID of another collection",

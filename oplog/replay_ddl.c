@@ -1,7 +1,6 @@
 #include "oplog/replay_internal.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -140,12 +139,8 @@ do_create(const struct ddl *d, struct pitr_err *err)
     net_clear(c->net);
     c->base = REPLAY_NO_BASE;
     c->dropped = false;
-    free(c->db);
-    free(c->name);
-    c->db = strndup(d->db, d->db_len);
-    c->name = strdup(name);
-    if (c->db == NULL || c->name == NULL)
-        return pitr_fail(err, PITR_NOMEM, "collection %s", name);
+    if (replay_coll_name(c, d->db, d->db_len, name, err) != PITR_OK)
+        return err->rc;
     replay_coll_born(d->r, c);
     buf_clear(&c->options);
     if (bdoc_copy_except(&c->options, d->e->o, d->e->o_len, not_options, err) != PITR_OK ||
@@ -189,24 +184,6 @@ do_drop_database(const struct ddl *d, struct pitr_err *err)
     return PITR_OK;
 }
 
-/* "db.coll" into the collection's name. */
-static enum pitr_rc
-set_name(struct replay_coll *c, const char *ns, struct pitr_err *err)
-{
-    const char *dot = strchr(ns, '.');
-    char *db, *name;
-
-    if (dot == NULL)
-        return pitr_fail(err, PITR_CORRUPT, "rename: field to: \"%s\" is no namespace", ns);
-    db = strndup(ns, (size_t)(dot - ns));
-    name = strdup(dot + 1);
-    free(c->db);
-    free(c->name);
-    c->db = db;
-    c->name = name;
-    return db == NULL || name == NULL ? pitr_fail(err, PITR_NOMEM, "collection %s", ns) : PITR_OK;
-}
-
 /* What a rename replaces: known by UUID since 3.6, before that by the name it frees. */
 static enum pitr_rc
 drop_target(const struct ddl *d, const struct belem *target, const char *to_ns,
@@ -242,11 +219,14 @@ rename_known(const struct ddl *d, struct replay_coll *c, const char *to_ns, bool
              struct pitr_err *err)
 {
     PITR_AUTO(buf_release) struct buf old_ns = {0};
+    const char *dot = strchr(to_ns, '.');
 
+    if (dot == NULL)
+        return bad_field(d, "to", "no namespace", err);
     if (buf_append(&old_ns, c->db, strlen(c->db), err) != PITR_OK ||
         buf_append_u8(&old_ns, '.', err) != PITR_OK ||
         buf_append(&old_ns, c->name, strlen(c->name) + 1, err) != PITR_OK ||
-        set_name(c, to_ns, err) != PITR_OK ||
+        replay_coll_name(c, to_ns, (size_t)(dot - to_ns), dot + 1, err) != PITR_OK ||
         replay_coll_renamed(d->r, c, (const char *)old_ns.data, d->ctx->ts, err) != PITR_OK)
         return err->rc;
     return c->options.len == 0 || stay_temp ? PITR_OK : bdoc_unset(&c->options, "temp", err);

@@ -18,7 +18,7 @@ struct replay {
     uint8_t (*unresolved)[UUID_LEN]; /* UUIDs the window mentions and nobody knows yet */
     size_t nunresolved, unresolved_cap;
     struct txn_table *txns;
-    struct buf key; /* canonical _id of the operation, where opts.only is given */
+    struct buf key;     /* canonical _id of the operation, where opts.only is given */
     bool window_closed; /* the first entry after t_end was seen */
     uint64_t operations, last;
 };
@@ -54,6 +54,9 @@ PITR_MUST enum pitr_rc replay_of_entry(struct replay *r, const struct oplog_entr
                                        const struct op_context *ctx, const char *db, size_t db_len,
                                        const char *name, struct replay_coll **out,
                                        struct pitr_err *err);
+/* Give it another name; bytes are copied. */
+PITR_MUST enum pitr_rc replay_coll_name(struct replay_coll *c, const char *db, size_t db_len,
+                                        const char *name, struct pitr_err *err);
 /* The collection was born under its name: whether its documents are captured. */
 void replay_coll_born(const struct replay *r, struct replay_coll *c);
 /* Called after a change of name, with the old one. */
