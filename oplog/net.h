@@ -57,7 +57,8 @@ PITR_MUST enum pitr_rc net_delete(struct net *n, const uint8_t *key, size_t key_
 bool net_is_empty(const struct net *n);
 
 /* No more operations: bring what was spilled into the form that the functions below read. They may
- * only be called after it. Fails: NOMEM, IO, FULL, CORRUPT. */
+ * only be called after it. Fails: NOMEM, IO, FULL, CORRUPT (operations that contradict what was
+ * spilled before them may be found only here). */
 PITR_MUST enum pitr_rc net_seal(struct net *n, struct pitr_err *err);
 
 enum net_verdict {
@@ -67,7 +68,7 @@ enum net_verdict {
 };
 /*
  * What became of one document of the base. `out` (cleared first) and `scratch` are the calling
- * thread's. Fails: CORRUPT (the operations do not fit this base), NOMEM.
+ * thread's. Fails: CORRUPT (the operations do not fit this base), NOMEM, IO.
  */
 PITR_MUST enum pitr_rc net_filter(struct net *n, const uint8_t *doc, size_t len,
                                   enum net_verdict *verdict, struct buf *out, struct buf *scratch,
@@ -76,8 +77,8 @@ PITR_MUST enum pitr_rc net_filter(struct net *n, const uint8_t *doc, size_t len,
 /*
  * After the whole base went through net_filter(): every document that is not in the base's order,
  * in order of insertion. Fails: CORRUPT (an operation needed a document that the base did not
- * have), NOMEM, what visit returns. Marks of net_filter() are forgotten at the end, so the base can
- * be streamed again.
+ * have), NOMEM, IO, what visit returns. Marks of net_filter() are forgotten at the end, so the base
+ * can be streamed again.
  */
 typedef enum pitr_rc net_visit(void *arg, const uint8_t *doc, size_t len, struct pitr_err *err);
 PITR_MUST enum pitr_rc net_rest(struct net *n, net_visit *visit, void *arg, struct pitr_err *err);
