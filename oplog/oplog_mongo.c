@@ -13,7 +13,8 @@ enum {
     REPLY_BYTES = 1 << 19,
     BATCH_FIRST = 100,
     BATCH_MAX = 5000,
-    ADAPT_EVERY = 64, /* entries between two looks at their size */
+    ADAPT_EVERY = 64, /* entries between two looks at their size, unless one is large */
+    AVERAGE_BYTES = 4 * REPLY_BYTES,
     COMMIT_WAIT_MS = 60000,
     COMMIT_POLL_MS = 5,
 };
@@ -24,7 +25,8 @@ struct oplog_mongo {
     mongoc_collection_t *oplog;
     mongoc_cursor_t *cursor; /* NULL before seek() and after a failure */
     uint32_t server_id;      /* of libmongoc; 0 before the first seek() */
-    uint64_t batch_entries, batch_bytes;
+    uint64_t entries, bytes; /* read, the older ones counting less */
+    unsigned unadapted;      /* entries since the batch size was set */
 };
 
 static struct oplog_mongo *
@@ -92,25 +94,32 @@ mongo_seek(struct oplog_source *s, uint64_t from, struct pitr_err *err)
     bson_destroy(&filter);
     bson_destroy(&opts);
     mongoc_cursor_set_max_await_time_ms(m->cursor, AWAIT_MS);
-    m->batch_entries = 0;
-    m->batch_bytes = 0;
+    m->entries = 0;
+    m->bytes = 0;
+    m->unadapted = 0;
     return PITR_OK;
 }
 
-/* The limit is a number of entries, but what has to be bounded is bytes. */
+/* The limit is a number of entries, but what has to be bounded is bytes. Clients write runs of
+ * short entries between runs of long ones: the average is one over several replies, the recent ones
+ * counting more. */
 static void
 adapt_batch(struct oplog_mongo *m, size_t len)
 {
     uint64_t size;
 
-    m->batch_entries++;
-    m->batch_bytes += len;
-    if (m->batch_entries < ADAPT_EVERY && m->batch_bytes < REPLY_BYTES)
+    m->entries++;
+    m->bytes += len;
+    m->unadapted++;
+    if (m->unadapted < ADAPT_EVERY && len < REPLY_BYTES / ADAPT_EVERY)
         return;
-    size = REPLY_BYTES / (m->batch_bytes / m->batch_entries + 1) + 1;
+    m->unadapted = 0;
+    size = REPLY_BYTES / (m->bytes / m->entries + 1) + 1;
     mongoc_cursor_set_batch_size(m->cursor, size < BATCH_MAX ? (uint32_t)size : BATCH_MAX);
-    m->batch_entries = 0;
-    m->batch_bytes = 0;
+    if (m->bytes > AVERAGE_BYTES && m->entries > 1) {
+        m->entries /= 2;
+        m->bytes /= 2;
+    }
 }
 
 static enum pitr_rc

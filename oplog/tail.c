@@ -57,6 +57,7 @@ tail_new(struct tail **out, const struct tail_opts *opts, struct pitr_err *err)
                         &(struct tail_writer_opts){.blob = opts->blob,
                                                    .keys = opts->keys,
                                                    .codec = opts->codec,
+                                                   .max_bytes = t->opts.max_bytes,
                                                    .published = published,
                                                    .arg = t},
                         err) != PITR_OK)
@@ -157,11 +158,12 @@ tail_take(struct tail *t, const uint8_t *data, size_t len, struct pitr_err *err)
         return pitr_wrap(err, "source");
     if (stamp.ts <= t->pos.ts || stamp.term < t->pos.term)
         return pitr_fail(err, PITR_DB, "source: the oplog's entries are out of order");
-    if (tail_writer_bytes(t->writer) == 0)
-        t->opened_ms = t->now_ms;
     if (tail_writer_add(t->writer, data, len, &stamp, err) != PITR_OK)
         return err->rc;
-    t->has_pending = true;
+    if (!t->has_pending) {
+        t->has_pending = true;
+        t->opened_ms = t->now_ms;
+    }
     t->has_pos = true;
     t->pos = (struct optime){.ts = stamp.ts, .term = stamp.term};
     return PITR_OK;
@@ -185,22 +187,16 @@ is_due(const struct tail *t)
 {
     if (!t->has_pending)
         return false;
-    return is_asked_for(t, t->wanted) || is_asked_for(t, t->requested) ||
-           (tail_writer_bytes(t->writer) > 0 && t->now_ms - t->opened_ms >= t->opts.interval_ms);
+    return t->now_ms - t->opened_ms >= t->opts.interval_ms || is_asked_for(t, t->wanted) ||
+           is_asked_for(t, t->requested);
 }
 
-/* Publish what is due. Nobody waits for a segment that is merely full: reading goes on meanwhile.
- */
 static enum pitr_rc
 seal_what_is_due(struct tail *t, struct pitr_err *err)
 {
     if (tail_writer_check(t->writer, err) != PITR_OK)
         return err->rc;
-    if (is_due(t))
-        return tail_seal(t, err);
-    if (tail_writer_bytes(t->writer) >= t->opts.max_bytes)
-        return tail_writer_end_segment(t->writer, err);
-    return PITR_OK;
+    return is_due(t) ? tail_seal(t, err) : PITR_OK;
 }
 
 /* A file that is missing, or was caught half written, asks for nothing. */

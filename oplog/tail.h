@@ -11,10 +11,9 @@
  *    with a gap record whose `before` is zero; a new one begins, at the oldest entry;
  *  - nothing is there yet: the node is behind. If the entry at the node's majority point is the one
  *    captured there, wait; if not, history diverged.
- * A segment is sealed when `interval_ms` have passed since its first entry, when it holds
- * `max_bytes` (or 16 MiB sealed), when someone asks (tail_want, tail_request), and at the end. Idle
- * time needs no special case: the server's periodic no-ops are entries like others and prove
- * coverage.
+ * A segment is sealed when it holds `max_bytes` (or 16 MiB sealed), `interval_ms` after its first
+ * entry at the latest, when someone asks (tail_want, tail_request), and at the end. Idle time needs
+ * no special case: the server's periodic no-ops are entries like others and prove coverage.
  *
  * A lost source (DB_LOST) is tried again at once, then with backoff (1 s doubling to 30 s, with
  * jitter); meanwhile what was read is sealed when it is due. Other errors of the source, and all

@@ -35,8 +35,8 @@ struct tail {
     bool is_behind;                   /* the source ends before pos, but is of the same history */
 
     uint64_t resumed;  /* end of the chain this run goes on with; 0: it starts one */
-    bool has_pending;  /* entries were taken since all that were taken are durable */
-    int64_t opened_ms; /* monotonic, when the open segment got its first entry */
+    bool has_pending;  /* entries were taken since the last seal; the writer may have been faster */
+    int64_t opened_ms; /* monotonic, when the first of them was */
 
     struct tail_result *result; /* its counts are the writer's until it was flushed */
     int64_t now_ms;    /* monotonic, as of the last step: a look at the clock is not free */

@@ -19,7 +19,6 @@ struct batch {
     size_t last_at;   /* where the last of them starts */
     size_t entries;
     struct oplog_stamp stamps[BATCH_ENTRIES];
-    bool ends_segment; /* behind its last entry */
 };
 
 /*
@@ -30,7 +29,6 @@ struct batch {
 struct tail_writer {
     struct tail_writer_opts opts;
     struct batch *open;                /* NULL: none has entries */
-    uint64_t bytes;                    /* see tail_writer_bytes() */
     bool has_last;                     /* an entry was handed over since the start; */
     uint8_t last_hash[ENTRY_HASH_LEN]; /* of the last one that was */
     struct queue *full, *empty;
@@ -43,6 +41,7 @@ struct tail_writer {
     bool has_prev;
     struct segment_info prev;
     struct segment_writer *segment; /* NULL: the next entry begins one */
+    uint64_t segment_bytes;         /* of entries, in it */
     struct pitr_err failure;        /* constant once `failed` */
     atomic_bool failed;
 };
@@ -62,7 +61,6 @@ give_back(struct tail_writer *w, struct batch *b)
 {
     buf_clear(&b->bytes);
     b->entries = 0;
-    b->ends_segment = false;
     if (!queue_push(w->empty, b))
         batch_drop(b);
 }
@@ -154,10 +152,14 @@ take(struct tail_writer *w, const uint8_t *data, size_t len, const struct oplog_
                                            .timeline = w->timeline,
                                            .prev = w->has_prev ? &w->prev : NULL};
 
+        w->segment_bytes = 0;
         if (segment_writer_new(&w->segment, &opts, err) != PITR_OK)
             return err->rc;
     }
-    return segment_writer_add(w->segment, data, len, stamp, err);
+    w->segment_bytes += len;
+    if (segment_writer_add(w->segment, data, len, stamp, err) != PITR_OK)
+        return err->rc;
+    return w->segment_bytes < w->opts.max_bytes ? PITR_OK : publish(w, err);
 }
 
 static enum pitr_rc
@@ -172,7 +174,7 @@ take_batch(struct tail_writer *w, const struct batch *b, struct pitr_err *err)
             return err->rc;
         at += len;
     }
-    return b->ends_segment ? publish(w, err) : PITR_OK;
+    return PITR_OK;
 }
 
 /* The worker's part may be half done: what comes after it must not be published. */
@@ -273,7 +275,6 @@ tail_writer_start(struct tail_writer *w, uint32_t timeline, const struct segment
     if (w->open != NULL)
         give_back(w, w->open);
     w->open = NULL;
-    w->bytes = 0;
     w->has_last = false;
     segment_writer_freep(&w->segment);
     w->timeline = timeline;
@@ -302,7 +303,6 @@ add_large(struct tail_writer *w, const uint8_t *data, size_t len, const struct o
     if (take(w, data, len, stamp, err) != PITR_OK)
         return fail(w, err);
     remember(w, data, len);
-    w->bytes += len;
     return PITR_OK;
 }
 
@@ -329,14 +329,7 @@ tail_writer_add(struct tail_writer *w, const uint8_t *data, size_t len,
         return pitr_wrap(err, "oplog entry of %zu bytes", len);
     b->last_at = at;
     b->stamps[b->entries++] = *stamp;
-    w->bytes += len;
     return PITR_OK;
-}
-
-uint64_t
-tail_writer_bytes(const struct tail_writer *w)
-{
-    return w->bytes;
 }
 
 void
@@ -351,19 +344,8 @@ tail_writer_last_hash(const struct tail_writer *w, uint8_t hash[ENTRY_HASH_LEN])
 }
 
 enum pitr_rc
-tail_writer_end_segment(struct tail_writer *w, struct pitr_err *err)
-{
-    if (w->open == NULL) /* a large entry was the last */
-        return tail_writer_flush(w, err);
-    w->bytes = 0;
-    w->open->ends_segment = true;
-    return hand_over(w, err);
-}
-
-enum pitr_rc
 tail_writer_flush(struct tail_writer *w, struct pitr_err *err)
 {
-    w->bytes = 0;
     work_here(w);
     if (tail_writer_check(w, err) != PITR_OK)
         return err->rc;

@@ -4,7 +4,8 @@
  * Sealing entries costs about as much as getting them from the server, so during a catch-up both
  * run at once: entries are gathered in batches of 512 KiB, and full batches go to a thread that
  * compresses, hashes and publishes them. The thread starts with the first full batch: a tailer that
- * keeps up never has one, and seals its few entries itself.
+ * keeps up never has one, and seals its few entries itself. A segment ends when it is full, which
+ * shows when its last batch is worked at, or where the caller wants it to.
  *
  * Everything happens in the order of the calls, so a segment is published only after the one it
  * follows. After a failure nothing is published any more, and every call but tail_writer_start()
@@ -27,6 +28,7 @@ struct tail_writer_opts {
     struct blob *blob; /* borrowed, like all below */
     const struct repo_keys *keys;
     enum frame_codec codec;
+    uint64_t max_bytes; /* a segment ends with the entry that makes it so long */
     /* A segment is durable. Called in the order of the chain, by whichever thread sealed it, never
      * by two at once, and never after tail_writer_flush() returned. */
     void (*published)(void *arg, const struct segment_info *info);
@@ -47,12 +49,8 @@ void tail_writer_start(struct tail_writer *w, uint32_t timeline, const struct se
  * never be published. */
 PITR_MUST enum pitr_rc tail_writer_add(struct tail_writer *w, const uint8_t *data, size_t len,
                                        const struct oplog_stamp *stamp, struct pitr_err *err);
-/* Bytes added since the segment began that was not asked to end yet. */
-uint64_t tail_writer_bytes(const struct tail_writer *w);
 /* entry_hash() of the entry added last; unchanged when none was since tail_writer_start(). */
 void tail_writer_last_hash(const struct tail_writer *w, uint8_t hash[ENTRY_HASH_LEN]);
-/* The segment ends here; it may be published later. Nothing to do when it has no entries. */
-PITR_MUST enum pitr_rc tail_writer_end_segment(struct tail_writer *w, struct pitr_err *err);
 /* The segment ends here, and everything added is published when this returns. */
 PITR_MUST enum pitr_rc tail_writer_flush(struct tail_writer *w, struct pitr_err *err);
 /* The failure, if there was one: for who adds nothing for a while. */

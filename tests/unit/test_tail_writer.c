@@ -38,7 +38,7 @@ published(void *arg, const struct segment_info *info)
 }
 
 static int
-setup_codec(void **state, enum frame_codec codec)
+setup_with(void **state, enum frame_codec codec, uint64_t max_bytes)
 {
     struct fixture *f = calloc(1, sizeof *f);
 
@@ -51,6 +51,7 @@ setup_codec(void **state, enum frame_codec codec)
                         &(struct tail_writer_opts){.blob = f->faulty,
                                                    .keys = &f->repo.keys,
                                                    .codec = codec,
+                                                   .max_bytes = max_bytes,
                                                    .published = published,
                                                    .arg = f},
                         &f->err) != PITR_OK)
@@ -63,13 +64,19 @@ setup_codec(void **state, enum frame_codec codec)
 static int
 setup(void **state)
 {
-    return setup_codec(state, CODEC_LZ4);
+    return setup_with(state, CODEC_LZ4, UINT64_MAX);
+}
+
+static int
+setup_full_soon(void **state)
+{
+    return setup_with(state, CODEC_LZ4, 10 * BATCH);
 }
 
 static int
 setup_uncompressed(void **state)
 {
-    return setup_codec(state, CODEC_NONE);
+    return setup_with(state, CODEC_NONE, UINT64_MAX);
 }
 
 static int
@@ -161,6 +168,18 @@ many_small_entries_fill_batches_by_their_number(void **state)
 }
 
 static void
+full_segments_are_published_unasked(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int i = 0; i < 60; i++)
+        must_add(f, BATCH / 2);
+    must_add(f, 12 * BATCH);
+    assert_published(f);
+    assert_int_equal(f->segments, 4); /* every 20 of them, and the large one */
+}
+
+static void
 segments_end_where_they_are_told_to(void **state)
 {
     struct fixture *f = *state;
@@ -168,9 +187,8 @@ segments_end_where_they_are_told_to(void **state)
     for (int i = 0; i < 50; i++) {
         must_add(f, SMALL);
         must_add(f, i % 7 == 0 ? 2 * BATCH : SMALL);
-        assert_true(tail_writer_bytes(f->writer) > 2 * (size_t)SMALL);
-        assert_int_equal(tail_writer_end_segment(f->writer, &f->err), PITR_OK);
-        assert_int_equal(tail_writer_bytes(f->writer), 0);
+        assert_int_equal(tail_writer_flush(f->writer, &f->err), PITR_OK);
+        assert_int_equal(f->last.ts, f->oplog.entries[f->oplog.len - 1].at.ts);
     }
     assert_published(f);
     assert_int_equal(f->segments, 50);
@@ -181,11 +199,9 @@ an_empty_segment_is_none(void **state)
 {
     struct fixture *f = *state;
 
-    assert_int_equal(tail_writer_end_segment(f->writer, &f->err), PITR_OK);
     assert_int_equal(tail_writer_flush(f->writer, &f->err), PITR_OK);
     must_add(f, SMALL);
-    assert_int_equal(tail_writer_end_segment(f->writer, &f->err), PITR_OK);
-    assert_int_equal(tail_writer_end_segment(f->writer, &f->err), PITR_OK);
+    assert_int_equal(tail_writer_flush(f->writer, &f->err), PITR_OK);
     assert_published(f);
     assert_int_equal(f->segments, 1);
 }
@@ -213,9 +229,8 @@ after_a_failure_nothing_is_published(void **state)
 
     /* The third call is the first segment's commit; the ones after it would succeed. */
     blob_faulty_arm(f->faulty, FAULT_ONCE, 3, PITR_FULL);
-    for (int i = 0; i < 30; i++) {
-        if (add(f, i % 5 == 4 ? 2 * BATCH : SMALL) != PITR_OK ||
-            tail_writer_end_segment(f->writer, &f->err) != PITR_OK)
+    for (int i = 0; i < 100; i++) {
+        if (add(f, i % 5 == 4 ? 2 * BATCH : BATCH / 2) != PITR_OK)
             assert_int_equal(f->err.rc, PITR_FULL);
     }
     assert_int_equal(tail_writer_flush(f->writer, &f->err), PITR_FULL);
@@ -282,8 +297,10 @@ the_last_entry_is_known_wherever_it_is(void **state)
     must_add(f, SMALL);
     must_add(f, 2 * SMALL);
     assert_last_hash(f); /* in the open batch */
-    assert_int_equal(tail_writer_end_segment(f->writer, &f->err), PITR_OK);
-    assert_last_hash(f); /* with the thread */
+    must_add(f, BATCH - 3 * SMALL);
+    must_add(f, BATCH / 2);
+    must_add(f, BATCH - SMALL);
+    assert_last_hash(f); /* what came before is with the thread */
     must_add(f, 3 * SMALL);
     must_add(f, 2 * BATCH);
     assert_last_hash(f); /* sealed */
@@ -312,11 +329,14 @@ main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(many_small_entries_fill_batches_by_their_number, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(full_segments_are_published_unasked, setup_full_soon,
+                                        teardown),
         cmocka_unit_test_setup_teardown(segments_end_where_they_are_told_to, setup, teardown),
         cmocka_unit_test_setup_teardown(an_empty_segment_is_none, setup, teardown),
         cmocka_unit_test_setup_teardown(what_does_not_compress_ends_a_segment_early,
                                         setup_uncompressed, teardown),
-        cmocka_unit_test_setup_teardown(after_a_failure_nothing_is_published, setup, teardown),
+        cmocka_unit_test_setup_teardown(after_a_failure_nothing_is_published, setup_full_soon,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_new_start_forgets_failure_and_entries, setup, teardown),
         cmocka_unit_test_setup_teardown(a_started_chain_goes_on_behind_its_predecessor, setup,
                                         teardown),
