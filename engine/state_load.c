@@ -12,6 +12,12 @@ field_order(const struct manifest *m)
     return strncmp(m->server_version, "4.", 2) == 0 ? FIELD_ORDER_BYTES : FIELD_ORDER_NUMERIC;
 }
 
+static bool
+mod_drops_preimages(const struct manifest *m)
+{
+    return strtol(m->server_version, NULL, 10) >= 6;
+}
+
 static enum pitr_rc
 replay_base(struct replay *r, const struct manifest *m, struct pitr_err *err)
 {
@@ -107,6 +113,7 @@ net_chain(struct state *s, struct repo *repo, const struct chain *chain, const s
         .t_end = m->t_end.ts,
         .to = s->to,
         .order = field_order(m),
+        .mod_drops_preimages = mod_drops_preimages(m),
         .exclude = m->exclude,
         .nexclude = m->nexclude,
         .only = o->only,

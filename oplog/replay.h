@@ -49,6 +49,8 @@ struct replay_opts {
     uint64_t t_start, t_end; /* of the base */
     uint64_t to;             /* the moment: entries after it only complete prepared transactions */
     enum update_field_order order;
+    /* Servers from 6.0 on: a collMod that does not say recordPreImages takes it away. */
+    bool mod_drops_preimages;
     char *const *exclude; /* patterns the base was taken without; borrowed */
     size_t nexclude;
     struct spill *spill; /* memory of nets and open transactions; borrowed, NULL: no limit */

@@ -212,6 +212,18 @@ is_off(const struct belem *e)
     return belem_string(e, &text, &len) && len == 3 && memcmp(text, "off", 3) == 0;
 }
 
+/* The newer way of keeping pre-images ends where the older one begins. */
+static enum pitr_rc
+mod_preimages(const struct ddl *d, struct replay_coll *c, const struct belem *e,
+              struct pitr_err *err)
+{
+    if (!is_flag(e))
+        return bad_field(d, e, "no boolean", err);
+    if (belem_truthy(e) && bdoc_unset(&c->options, "changeStreamPreAndPostImages", err) != PITR_OK)
+        return err->rc;
+    return set_elem(&c->options, e->name, e, err);
+}
+
 static enum pitr_rc
 mod_field(const struct ddl *d, struct replay_coll *c, const struct belem *e, struct pitr_err *err)
 {
@@ -242,8 +254,7 @@ mod_field(const struct ddl *d, struct replay_coll *c, const struct belem *e, str
         return e->type == BSON_DOC ? set_elem(&c->options, e->name, e, err)
                                    : bad_field(d, e, "no document", err);
     if (belem_is(e, "recordPreImages"))
-        return is_flag(e) ? set_elem(&c->options, e->name, e, err)
-                          : bad_field(d, e, "no boolean", err);
+        return mod_preimages(d, c, e, err);
     /* Flags about how a server keeps its buckets inside; they are no options a client can see or
      * set. */
     if (strncmp(e->name, "timeseriesBucket", 16) == 0 || strncmp(e->name, "_remove", 7) == 0)
@@ -257,6 +268,9 @@ replay_coll_mod(const struct ddl *d, struct replay_coll *c, struct pitr_err *err
     struct biter it;
     struct belem e;
 
+    if (d->r->opts.mod_drops_preimages &&
+        bdoc_unset(&c->options, "recordPreImages", err) != PITR_OK)
+        return err->rc;
     if (biter_init(&it, d->e->o, d->e->o_len, err) != PITR_OK)
         return err->rc;
     for (;;) {
