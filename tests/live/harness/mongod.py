@@ -23,8 +23,53 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 START_SECONDS = 60
 
 
-def binary():
-    return os.environ.get("PITR_TEST_MONGOD", str(ROOT / ".deps/mongod-6.0/mongod"))
+VERSIONS = ("4.4", "5.0", "6.0")
+NEWEST = VERSIONS[-1]
+
+
+class Features:
+    """What a server of this version has."""
+
+    def __init__(self, version):
+        number = tuple(int(part) for part in version.split("."))
+        self.version = version
+        self.transactions_make_collections = number >= (4, 4)
+        self.time_series = number >= (5, 0)
+        # Snapshot reads outside of transactions.
+        self.snapshot_reads = number >= (5, 0)
+        # Evictions from capped collections are deletes in the oplog; before, every node trims alone.
+        self.logs_evictions = number >= (5, 0)
+        self.delta_updates = number >= (5, 0)
+        self.any_field_names = number >= (5, 0)
+        self.clustered = number >= (5, 3)
+        self.images = number >= (6, 0)
+        self.prepare_unique = number >= (6, 0)
+        self.capped_resize = number >= (6, 0)
+
+
+def binary(version=NEWEST):
+    if version == NEWEST:
+        return os.environ.get("PITR_TEST_MONGOD", str(ROOT / ".deps/mongod-6.0/mongod"))
+    return str(ROOT / f".deps/mongod-{version}/mongod")
+
+
+def environment(version):
+    """Older servers find the libraries of their time beside them."""
+    if version == NEWEST:
+        return None
+    return {**os.environ, "LD_LIBRARY_PATH": os.path.dirname(binary(version))}
+
+
+def why_not(version):
+    """Why a server of this version cannot run here; None if it can."""
+    try:
+        done = subprocess.run([binary(version), "--version"], env=environment(version), text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    except OSError as e:
+        return f"mongod {version} does not start here: {e}"
+    if done.returncode != 0 or f"v{version}." not in done.stdout:
+        return f"mongod {version} does not start here: {done.stdout.strip()[:300]}"
+    return None
 
 
 def free_port():
@@ -51,7 +96,8 @@ def wait_for(condition, seconds, what):
 class Mongod:
     """One server process. It can be killed and started again on the same port and data."""
 
-    def __init__(self, args=(), parameters=None, cache_gb=0.25):
+    def __init__(self, args=(), parameters=None, cache_gb=0.25, version=NEWEST):
+        self.environment = environment(version)
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="pitr-mongod-"))
         (self.dir / "db").mkdir()
         self.port = free_port()
@@ -61,7 +107,7 @@ class Mongod:
         settings = {"ttlMonitorEnabled": "false", "diagnosticDataCollectionEnabled": "false"}
         settings.update(parameters or {})
         self.command = [
-            "setpriv", "--pdeathsig", "KILL", binary(), "--dbpath", str(self.dir / "db"),
+            "setpriv", "--pdeathsig", "KILL", binary(version), "--dbpath", str(self.dir / "db"),
             "--port", str(self.port), "--bind_ip", "127.0.0.1", "--nounixsocket",
             "--wiredTigerCacheSizeGB", str(cache_gb), "--logpath", str(self.dir / "log"),
             "--logappend", *args,
@@ -71,11 +117,12 @@ class Mongod:
 
     def start(self):
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                        env=self.environment)
         client = pymongo.MongoClient(self.address, directConnection=True,
                                      serverSelectionTimeoutMS=500)
         try:
-            wait_for(lambda: self._alive() and client.admin.command("hello"), START_SECONDS,
+            wait_for(lambda: self._alive() and client.admin.command("isMaster"), START_SECONDS,
                      f"mongod on port {self.port}")
         finally:
             client.close()
@@ -136,15 +183,23 @@ class ReplicaSet:
 
     history: seconds that snapshot reads may look back. config_server: the role of a config
     server instead of plain data. test_commands: what only the server's own tests may do.
+    ttl: expired documents are deleted every second instead of never. follower: a second node
+    without a vote, which can be held still at any entry (needs test_commands). settings: further server parameters.
     """
 
     def __init__(self, nodes=1, oplog_mb=200, sync_delay=None, auth=False, history=3600,
-                 config_server=False, test_commands=False, name="rs0", cache_gb=0.25):
+                 config_server=False, test_commands=False, name="rs0", cache_gb=0.25,
+                 version=NEWEST, ttl=False, follower=False, settings=None):
+        self.version = version
+        self.features = Features(version)
         self.name = name
         self.auth = auth
-        parameters = {"minSnapshotHistoryWindowInSeconds": history}
+        window = "min" if self.features.snapshot_reads else "maxTarget"
+        parameters = {f"{window}SnapshotHistoryWindowInSeconds": history, **(settings or {})}
         if test_commands:
             parameters["enableTestCommands"] = 1
+        if ttl:
+            parameters.update({"ttlMonitorEnabled": "true", "ttlMonitorSleepSecs": 1})
         args = ["--replSet", name, "--oplogSize", str(oplog_mb)]
         if sync_delay is not None:
             args += ["--syncdelay", str(sync_delay)]
@@ -157,8 +212,12 @@ class ReplicaSet:
             os.close(handle)
             args += ["--keyFile", self.keyfile]
         self.config_server = config_server
-        self.nodes = [Mongod(args, parameters, cache_gb) for _ in range(nodes)]
+        self.nodes = [Mongod(args, parameters, cache_gb, version) for _ in range(nodes)]
+        self.follower = Mongod(args, parameters, cache_gb, version) if follower else None
         self.client = None
+
+    def _all(self):
+        return self.nodes + ([self.follower] if self.follower else [])
 
     @property
     def hosts(self):
@@ -171,7 +230,7 @@ class ReplicaSet:
 
     def __enter__(self):
         try:
-            for node in self.nodes:
+            for node in self._all():
                 node.start()
             self._initiate()
         except BaseException:
@@ -187,27 +246,30 @@ class ReplicaSet:
                         for i, n in enumerate(self.nodes)],
             "settings": {"electionTimeoutMillis": 2000, "heartbeatIntervalMillis": 500},
         }
+        if self.follower:
+            config["members"].append({"_id": len(self.nodes), "host": self.follower.address,
+                                      "priority": 0, "votes": 0})
         if self.config_server:
             config["configsvr"] = True
         first.admin.command({"replSetInitiate": config})
-        wait_for(lambda: first.admin.command("hello")["isWritablePrimary"], START_SECONDS, "primary")
+        wait_for(lambda: first.admin.command("isMaster")["ismaster"], START_SECONDS, "primary")
         if self.auth:
             first.admin.command({"createUser": "root", "pwd": "secret",
                                  "roles": [{"role": "root", "db": "admin"}]})
         first.close()
         self.client = pymongo.MongoClient(self.uri, w="majority")
-        if len(self.nodes) > 1:
+        if len(self._all()) > 1:
             wait_for(self._all_secondaries, START_SECONDS, "secondaries")
 
     def _all_secondaries(self):
         members = self.client.admin.command("replSetGetStatus")["members"]
         states = sorted(m["stateStr"] for m in members)
-        return states == ["PRIMARY"] + ["SECONDARY"] * (len(self.nodes) - 1)
+        return states == ["PRIMARY"] + ["SECONDARY"] * (len(self._all()) - 1)
 
     def primary(self):
         """The Mongod that is primary now."""
         def find():
-            host = self.client.admin.command("hello").get("primary")
+            host = self.client.admin.command("isMaster").get("primary")
             return next((n for n in self.nodes if n.address == host), None)
         return wait_for(find, START_SECONDS, "primary")
 
@@ -223,7 +285,7 @@ class ReplicaSet:
         self.wait_primary()
 
     def wait_primary(self):
-        wait_for(lambda: self.client.admin.command("hello")["isWritablePrimary"], START_SECONDS,
+        wait_for(lambda: self.client.admin.command("isMaster")["ismaster"], START_SECONDS,
                  "primary")
 
     def step_down(self):
@@ -248,7 +310,14 @@ class ReplicaSet:
 
     def now(self):
         """The optime of the last majority-committed write, as a Timestamp."""
-        return self.client.admin.command("hello")["lastWrite"]["majorityOpTime"]["ts"]
+        return self.client.admin.command("isMaster")["lastWrite"]["majorityOpTime"]["ts"]
+
+    def settle(self):
+        """Waits until all that was written is majority-committed."""
+        def settled():
+            last = self.client.admin.command("isMaster")["lastWrite"]
+            return last["majorityOpTime"] == last["opTime"]
+        wait_for(settled, START_SECONDS, "majority")
 
     def wipe(self):
         """Drops every database that is the user's."""
@@ -259,7 +328,7 @@ class ReplicaSet:
     def __exit__(self, *exc):
         if self.client is not None:
             self.client.close()
-        for node in self.nodes:
+        for node in self._all():
             node.remove()
         if self.keyfile:
             os.unlink(self.keyfile)

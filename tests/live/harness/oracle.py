@@ -13,11 +13,13 @@ majority; it is the truth at T when nothing is written after T.
 import bson
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
+from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
 
 NOT_USER = ("admin", "config", "local")
 RAW = CodecOptions(document_class=RawBSONDocument)
 MAJORITY = ReadConcern("majority")
+BUCKETS = "system.buckets."
 SHOWN = 5
 
 
@@ -67,25 +69,64 @@ def catalog(client):
             name = info["name"]
             if is_leftover(client[database], name, series):
                 continue
-            # Views are compared by their definition; system.profile is not replicated.
-            if name in ("system.views", "system.profile"):
+            # Views are compared by their definition; system.profile is not replicated. A restore
+            # leaves temporary collections out, as does a server that becomes primary.
+            if name in ("system.views", "system.profile") or info["options"].get("temp"):
                 continue
             yield database, name, info["type"], info["options"]
 
 
 def is_leftover(db, name, series):
     """Empty buckets that no time-series collection shows: its creation failed."""
-    return (name.startswith("system.buckets.") and name[len("system.buckets."):] not in series
+    return (name.startswith(BUCKETS) and name[len(BUCKETS):] not in series
             and db[name].find_one() is None)
 
 
 def indexes_of(client, database, name):
-    reply = client[database].command({"listIndexes": name, "cursor": {"batchSize": 1000}})
-    return sorted((dict(i) for i in reply["cursor"]["firstBatch"]), key=lambda i: i["name"])
+    """Finished ones only. Of buckets, while an index is built, the server tells which are finished
+    only by their names in the collection that users see."""
+    finished = None
+    try:
+        specs = list_indexes(client, database, name, includeBuildUUIDs=True)
+    except OperationFailure:
+        if not name.startswith(BUCKETS):
+            raise
+        specs = list_indexes(client, database, name)
+        shown_ones = list_indexes(client, database, name[len(BUCKETS):], includeBuildUUIDs=True)
+        finished = {i["name"] for i in shown_ones if "buildUUID" not in i}
+    kept = (dict(i) for i in specs if "buildUUID" not in i)
+    kept = (i for i in kept if finished is None or i["name"] in finished)
+    return sorted(kept, key=lambda i: i["name"])
+
+
+def list_indexes(client, database, name, **options):
+    command = {"listIndexes": name, "cursor": {"batchSize": 1000}, **options}
+    return client[database].command(command)["cursor"]["firstBatch"]
+
+
+class Past(ReadConcern):
+    """Snapshot reads of a transaction at a time of the caller's choice."""
+
+    def __init__(self, ts):
+        super().__init__("snapshot")
+        self.ts = ts
+
+    @property
+    def document(self):
+        return {"level": "snapshot", "atClusterTime": self.ts}
+
+
+def read_in_transaction_at(client, session, database, name, ts):
+    """Before 5.0 only transactions read at a time, and of the past only with a long history."""
+    with session.start_transaction(read_concern=Past(ts)):
+        coll = client[database].get_collection(name, codec_options=RAW)
+        return [bytes(d.raw) for d in coll.find(session=session)]
 
 
 def read_at(client, session, database, name, ts):
     """Raw documents of one collection at cluster time ts."""
+    if client.server_info()["versionArray"][0] < 5:
+        return read_in_transaction_at(client, session, database, name, ts)
     db = client.get_database(database, codec_options=RAW)
     cursor = db.command(
         {"find": name, "batchSize": 10_000,
@@ -102,8 +143,8 @@ def read_at(client, session, database, name, ts):
     return documents
 
 
-def read_now(client, database, name, order):
-    coll = client[database].get_collection(name, codec_options=RAW, read_concern=MAJORITY)
+def read_now(client, database, name, order, concern):
+    coll = client[database].get_collection(name, codec_options=RAW, read_concern=concern)
     return [bytes(d.raw) for d in coll.find(sort=order)]
 
 
@@ -121,13 +162,13 @@ def state_at(client, ts):
     return state
 
 
-def state_now(client, users=False):
+def state_now(client, users=False, concern=MAJORITY):
     state = State()
     for database, name, kind, options in list(catalog(client)):
         documents, indexes = [], []
         if kind == "collection":
             order = [("$natural", 1)] if options.get("capped") else None
-            documents = read_now(client, database, name, order)
+            documents = read_now(client, database, name, order, concern)
             indexes = indexes_of(client, database, name)
         state.collections[f"{database}.{name}"] = Collection(kind, options, indexes, documents)
     if users:
@@ -144,8 +185,9 @@ def without_capped(state):
     return state.only(lambda ns: not state.collections[ns].ordered)
 
 
-def compare(expected, actual):
-    """Differences as readable lines, the first few of each kind; an empty list means equal."""
+def compare(expected, actual, own_pace=False):
+    """Differences as readable lines, the first few of each kind; an empty list means equal.
+    own_pace: the servers do not log evictions, so of capped collections each has a newest part."""
     lines = []
     for ns in sorted(expected.collections.keys() | actual.collections.keys()):
         want, have = expected.collections.get(ns), actual.collections.get(ns)
@@ -154,7 +196,7 @@ def compare(expected, actual):
         elif want is None:
             lines.append(f"{ns}: should not exist ({have.kind}, {len(have.documents)} documents)")
         else:
-            lines += compare_collection(ns, want, have)
+            lines += compare_collection(ns, want, have, own_pace)
     if expected.users is not None and actual.users is not None:
         if expected.users != actual.users:
             lines.append(f"users: expected {expected.users}, found {actual.users}")
@@ -163,16 +205,32 @@ def compare(expected, actual):
     return lines
 
 
-def compare_collection(ns, want, have):
+def compare_collection(ns, want, have, own_pace):
     lines = []
     if want.kind != have.kind:
         lines.append(f"{ns}: expected a {want.kind}, found a {have.kind}")
     if want.options != have.options:
         lines.append(f"{ns}: options: expected {want.options}, found {have.options}")
     lines += compare_indexes(ns, want.indexes, have.indexes)
-    if want.documents != have.documents:
+    if own_pace and want.ordered and have.ordered:
+        lines += compare_newest(ns, want, have)
+    elif want.documents != have.documents:
         lines += compare_documents(ns, want, have)
     return lines
+
+
+def compare_newest(ns, want, have):
+    """One holds the newest documents of the other, in the same order, and both are full."""
+    short, long = sorted((want.documents, have.documents), key=len)
+    if short != long[len(long) - len(short):]:
+        return compare_documents(ns, want, have)
+    if len(short) < len(long):
+        limits = have.options
+        size = sum(map(len, short)) + len(long[-len(short) - 1])
+        if size <= limits["size"] and len(short) < limits.get("max", len(long) + 1):
+            return [f"{ns}: expected {len(want.documents)} documents, found {len(have.documents)}, "
+                    f"and there is room for more: {size} bytes of {limits['size']}"]
+    return []
 
 
 def compare_indexes(ns, want, have):
@@ -215,6 +273,6 @@ def shown(raw):
     return text if len(text) <= 400 else f"{text[:400]}... ({len(raw)} bytes)"
 
 
-def assert_equal(expected, actual, what=""):
-    lines = compare(expected, actual)
+def assert_equal(expected, actual, what="", own_pace=False):
+    lines = compare(expected, actual, own_pace)
     assert not lines, f"{what}: {len(lines)} differences\n" + "\n".join(lines[:20])
