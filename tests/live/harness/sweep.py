@@ -278,6 +278,10 @@ class Round:
             wanted = wanted.only(lambda ns: visible(ns).startswith(subset))
             self.empty(self.target)
         self.what = f"{truth.kind} truth at {stamp(truth.ts)}: restore {' '.join(args)}"
+        if not wanted.collections:
+            self.pitr.fails(2, "restore", *args, "--target", self.target.uri, "--yes",
+                            says="no namespace")
+            return
         done = self.pitr.restore(*args, target=self.target.uri)
         assert (done["to"]["t"], done["to"]["i"]) <= (truth.ts.time, truth.ts.inc)
         found = oracle.state_now(self.target.client, users=True)
