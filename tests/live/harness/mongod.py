@@ -134,6 +134,14 @@ class Mongod:
         tail = (self.dir / "log").read_text(errors="replace")[-3000:]
         raise RuntimeError(f"mongod exited with {self.process.returncode}:\n{tail}")
 
+    def why_ended(self):
+        """The last fatal line of the log of a server that ended by itself; None while it runs."""
+        if self.process is None or self.process.poll() is None:
+            return None
+        lines = (self.dir / "log").read_text(errors="replace").splitlines()
+        fatal = [line for line in lines if '"s":"F"' in line and "BACKTRACE" not in line]
+        return fatal[0][:600] if fatal else f"exit code {self.process.returncode}"
+
     def signal(self, number):
         self.process.send_signal(number)
 
