@@ -29,7 +29,8 @@ load_evicts(const struct load_coll *c, uint64_t documents, uint64_t bytes)
 {
     uint64_t size, max;
 
-    if (!load_is_capped(c))
+    /* The newest document stays, be it larger than the collection may be. */
+    if (!load_is_capped(c) || documents <= 1)
         return false;
     size = (limit_of(c, "size") + SIZE_UNIT - 1) / SIZE_UNIT * SIZE_UNIT;
     max = limit_of(c, "max");

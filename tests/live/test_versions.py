@@ -82,6 +82,17 @@ def test_an_id_that_a_capped_collection_has_lost_may_come_again(same):
     assert [d["_id"] for d in target.client["capped"].c.find()] == [2, 3, 4]
 
 
+def test_a_capped_collection_keeps_its_newest_document_however_large(same):
+    source, target, pitr = same
+    if not source.features.logs_evictions:
+        pytest.skip("4.4 refuses a document that is larger than its collection may be")
+    source.client["capped"].create_collection("c", capped=True, size=4096)
+    pitr.ok("snapshot")
+    source.client["capped"].c.insert_many([{"_id": 1}, {"_id": 2, "pad": "x" * 6000}])
+    comes_back(pitr, source, target)
+    assert [d["_id"] for d in target.client["capped"].c.find()] == [2]
+
+
 def test_images_of_retryable_writes_are_no_documents(same):
     source, target, pitr = same
     coll = source.client["images"].c
