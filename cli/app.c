@@ -150,20 +150,23 @@ app_print(struct app *app, struct text *out, struct pitr_err *err)
     app_progress_end(app);
     if (app->is_json)
         text_add(out, "\n");
-    if (text_check(out, err) != PITR_OK ||
-        write_out(out->buf.data, out->buf.len, false, err) != PITR_OK)
+    if (text_check(out, err) != PITR_OK)
         return err->rc;
+    /* Also if it cannot be written: then nor can the error. */
     app->has_answered = app->is_json;
-    return PITR_OK;
+    return write_out(out->buf.data, out->buf.len, false, err);
 }
 
 enum pitr_rc
 app_stream(struct app *app, struct text *out, struct pitr_err *err)
 {
     app_progress_end(app);
-    if (text_check(out, err) != PITR_OK ||
-        write_out(out->buf.data, out->buf.len, true, err) != PITR_OK)
+    if (text_check(out, err) != PITR_OK)
         return err->rc;
+    if (write_out(out->buf.data, out->buf.len, true, err) != PITR_OK) {
+        app->has_answered = app->is_json; /* the error would not be written either */
+        return err->rc;
+    }
     buf_clear(&out->buf);
     return PITR_OK;
 }

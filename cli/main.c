@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -89,13 +90,30 @@ run(struct app *app, int argc, char **argv, struct pitr_err *err)
     return rc;
 }
 
+/*
+ * A standard descriptor that the caller has closed would be given to the next file or connection,
+ * and what is printed would be written into that. What takes its place refuses to be used.
+ */
+static bool
+occupy_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) == -1 &&
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+            return false;
+    return true;
+}
+
 int
 main(int argc, char **argv)
 {
     struct app app = {.is_json = wants_json(argc, argv)};
     struct pitr_err err = {.rc = PITR_OK};
-    enum pitr_rc rc = run(&app, argc, argv, &err);
+    enum pitr_rc rc;
 
+    if (!occupy_standard_descriptors())
+        return exit_code(PITR_INTERNAL);
+    rc = run(&app, argc, argv, &err);
     if (rc != PITR_OK)
         app_fail(&app, &err);
     signals_free(app.signals);

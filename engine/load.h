@@ -136,7 +136,8 @@ PITR_MUST enum pitr_rc load_views(struct target *t, const char *db, const struct
 /*
  * Make admin.system.users and roles what the given documents say (concatenated BSON), with `exact`
  * also removing others; the user this connection is authenticated as is kept, with a warning, when
- * the documents lack it.
+ * the documents lack it, and otherwise keeps its userId, without which the connection would lose
+ * its rights at once.
  */
 PITR_MUST enum pitr_rc load_users(struct target *t, const struct buf *users,
                                   const struct buf *roles, bool exact, struct pitr_err *err);

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "engine/load_internal.h"
 #include "mongo/cleanup.h"
 
@@ -99,69 +100,109 @@ own_user(struct target *t, struct conn *c, char *out, size_t size, struct pitr_e
     return PITR_OK;
 }
 
+/* The user `id` as the target has it, into `out`; nothing if it is kept elsewhere. */
 static enum pitr_rc
-has_id(const struct buf *docs, const char *id, bool *out, struct pitr_err *err)
-{
-    const uint8_t *doc;
-    size_t at = 0, len, text_len;
-    struct belem e;
-    const char *text;
-    bool found;
-
-    for (*out = false; !*out;) {
-        if (next_doc(docs, &at, &doc, &len, err) != PITR_OK)
-            return err->rc;
-        if (doc == NULL)
-            break;
-        if (bson_find(doc, len, "_id", &found, &e, err) != PITR_OK)
-            return err->rc;
-        *out = found && belem_string(&e, &text, &text_len) && text_len == strlen(id) &&
-               memcmp(text, id, text_len) == 0;
-    }
-    return PITR_OK;
-}
-
-/* Without it, the merge would take away the user that the restore runs as. */
-static enum pitr_rc
-keep_own_user(struct target *t, struct conn *c, const struct buf *users, struct buf *kept,
-              struct pitr_err *err)
+read_user(struct conn *c, const char *id, struct buf *out, struct pitr_err *err)
 {
     PITR_AUTO(collection_freep) mongoc_collection_t *coll = NULL;
     PITR_AUTO(cursor_freep) mongoc_cursor_t *cursor = NULL;
     PITR_AUTO(bson_freep) bson_t *filter = NULL;
-    char id[512];
     const bson_t *doc;
     bson_error_t cause;
-    bool present;
 
-    if (own_user(t, c, id, sizeof id, err) != PITR_OK ||
-        has_id(users, id, &present, err) != PITR_OK)
-        return err->rc;
-    if (id[0] == '\0' || present)
-        return PITR_OK;
     coll = mongoc_client_get_collection(conn_client(c), "admin", "system.users");
     filter = BCON_NEW("_id", BCON_UTF8(id));
     cursor = mongoc_collection_find_with_opts(coll, filter, NULL, NULL);
-    if (mongoc_cursor_next(cursor, &doc)) {
-        log_event(t->job->log, LOG_WARNING, "load",
-                  "user %s is not in what is restored; it is kept because this restore runs as it",
-                  id);
-        return buf_append(kept, bson_get_data(doc), doc->len, err);
-    }
+    if (mongoc_cursor_next(cursor, &doc))
+        return buf_append(out, bson_get_data(doc), doc->len, err);
     if (mongoc_cursor_error(cursor, &cause))
         return conn_fail(c, &cause, NULL, "read the user this restore runs as", err);
     return PITR_OK;
 }
 
 static enum pitr_rc
-merge(struct target *t, struct conn *c, const struct buf *users, const struct buf *kept,
-      const struct buf *roles, bool exact, struct pitr_err *err)
+is_user(const uint8_t *doc, size_t len, const char *id, bool *out, struct pitr_err *err)
+{
+    struct belem e;
+    const char *text;
+    size_t text_len;
+    bool found;
+
+    if (bson_find(doc, len, "_id", &found, &e, err) != PITR_OK)
+        return err->rc;
+    *out = found && belem_string(&e, &text, &text_len) && text_len == strlen(id) &&
+           memcmp(text, id, text_len) == 0;
+    return PITR_OK;
+}
+
+/* `doc` with the userId of `own`, if that has one. */
+static enum pitr_rc
+append_with_user_id(struct buf *out, const uint8_t *doc, size_t len, const struct buf *own,
+                    struct pitr_err *err)
+{
+    struct belem theirs, ours;
+    bool have_theirs, have_ours;
+    size_t at = out->len;
+
+    if (bson_find(doc, len, "userId", &have_theirs, &theirs, err) != PITR_OK ||
+        bson_find(own->data, own->len, "userId", &have_ours, &ours, err) != PITR_OK)
+        return err->rc;
+    if (!have_theirs || !have_ours)
+        return buf_append(out, doc, len, err);
+    if (buf_append(out, doc, (size_t)(theirs.start - doc), err) != PITR_OK ||
+        buf_append(out, ours.start, (size_t)(ours.end - ours.start), err) != PITR_OK ||
+        buf_append(out, theirs.end, (size_t)(doc + len - theirs.end), err) != PITR_OK)
+        return err->rc;
+    put_le32(out->data + at, (uint32_t)(out->len - at));
+    return PITR_OK;
+}
+
+/*
+ * The users to restore, changed so that this restore can end what it began. Without the user it
+ * runs as, if all others go, the merge would take that away; and if that user got the userId of
+ * another server, this server would take it for another user, and all connections of it would be
+ * nobody's.
+ */
+static enum pitr_rc
+keep_own_user(struct target *t, struct conn *c, const struct buf *users, bool exact,
+              struct buf *kept, struct pitr_err *err)
+{
+    PITR_AUTO(buf_release) struct buf own = {0};
+    char id[512];
+    bool is_present = false, is_own = false;
+    const uint8_t *doc;
+    size_t at = 0, len;
+
+    if (own_user(t, c, id, sizeof id, err) != PITR_OK ||
+        (id[0] != '\0' && read_user(c, id, &own, err) != PITR_OK))
+        return err->rc;
+    if (own.len == 0)
+        return buf_append(kept, users->data, users->len, err);
+    for (;;) {
+        if (next_doc(users, &at, &doc, &len, err) != PITR_OK)
+            return err->rc;
+        if (doc == NULL)
+            break;
+        if (is_user(doc, len, id, &is_own, err) != PITR_OK ||
+            (is_own ? append_with_user_id(kept, doc, len, &own, err)
+                    : buf_append(kept, doc, len, err)) != PITR_OK)
+            return err->rc;
+        is_present = is_present || is_own;
+    }
+    if (is_present || !exact)
+        return PITR_OK;
+    log_event(t->job->log, LOG_WARNING, "load",
+              "user %s is not in what is restored; it is kept because this restore runs as it", id);
+    return buf_append(kept, own.data, own.len, err);
+}
+
+static enum pitr_rc
+merge(struct target *t, struct conn *c, const struct buf *users, const struct buf *roles,
+      bool exact, struct pitr_err *err)
 {
     struct insert_batch batch = {0};
     enum pitr_rc rc = fill_temp(t, c, USERS_TEMP, users, &batch, err);
 
-    if (rc == PITR_OK)
-        rc = fill_temp(t, c, USERS_TEMP, kept, &batch, err);
     if (rc == PITR_OK)
         rc = fill_temp(t, c, ROLES_TEMP, roles, &batch, err);
     insert_batch_release(&batch);
@@ -209,10 +250,10 @@ load_users(struct target *t, const struct buf *users, const struct buf *roles, b
         return pitr_wrap(err, "users and roles");
     if (nothing)
         return PITR_OK;
-    if ((exact && keep_own_user(t, c, users, &kept, err) != PITR_OK) ||
+    if (keep_own_user(t, c, users, exact, &kept, err) != PITR_OK ||
         drop_temp(t, c, USERS_TEMP, err) != PITR_OK || drop_temp(t, c, ROLES_TEMP, err) != PITR_OK)
         return pitr_wrap(err, "users and roles");
-    rc = merge(t, c, users, &kept, roles, exact, err);
+    rc = merge(t, c, &kept, roles, exact, err);
     if (rc != PITR_OK)
         pitr_wrap(err, "users and roles");
     /* Both are dropped whatever went wrong before; the first reason is the one that counts. */

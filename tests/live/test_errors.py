@@ -285,6 +285,22 @@ def test_errors_without_json_are_one_line_and_no_data(pitr):
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
+def test_a_closed_standard_descriptor_is_never_written_to_as_another_file(filled, closed):
+    def close():
+        for fd in closed:
+            os.close(fd)
+    for line in (["snapshot"], ["index", "rebuild"], ["restore", "--latest", "--plan",
+                                                      "--rename", "*.*=*x.*"], ["list"]):
+        done = filled.run(*line, preexec=close)
+        assert done.rc == (1 if 1 in closed else 0), str(done)
+        if closed == (1,):
+            assert done.stderr == "pitr: writing to stdout: Bad file descriptor\n"
+    for path in files(filled.repo):
+        assert b"bytes_stored" not in path.read_bytes() or "snapshots" in path.parts, path
+    filled.ok("verify", "--data")
+
+
 def test_a_password_in_the_uri_is_never_stored(tmp_path):
     with ReplicaSet(auth=True) as source:
         source.client["shop"].c.insert_one({"_id": 1})

@@ -99,3 +99,17 @@ def test_a_refusal_names_the_command_and_not_all_of_it(guarded, tmp_path):
     line = Pitr(tmp_path / "repo", uri_of(guarded, "reader")).init().fails(
         3, "snapshot", says=["not authorized", "reader"])
     assert "lsid" not in line
+
+
+def test_users_of_another_server_come_though_one_is_the_restores_own(guarded, tmp_path):
+    """The same name is another user there, whose connections the server would disown."""
+    pitr = Pitr(tmp_path / "repo", guarded.uri).init()
+    guarded.wipe()
+    guarded.client["app"].c.insert_one({"_id": 1})
+    pitr.ok("snapshot")
+    with ReplicaSet(auth=True, name="rs2") as other:
+        add_user(other, "stranger", ["read"])
+        pitr.restore("--latest", "--drop", target=other.uri)
+        oracle.assert_equal(oracle.state_now(guarded.client, users=True),
+                            oracle.state_now(other.client, users=True))
+        assert [n for n in other.client.admin.list_collection_names() if "tmp" in n] == []
