@@ -123,8 +123,9 @@ end_without_reader(void)
     raise(SIGPIPE);
 }
 
+/* When it fails, there is no way to answer at all. */
 static enum pitr_rc
-write_out(const uint8_t *data, size_t len, bool needs_reader, struct pitr_err *err)
+write_out(struct app *app, const uint8_t *data, size_t len, bool needs_reader, struct pitr_err *err)
 {
     while (len > 0) {
         ssize_t n = write(STDOUT_FILENO, data, len);
@@ -135,6 +136,7 @@ write_out(const uint8_t *data, size_t len, bool needs_reader, struct pitr_err *e
             end_without_reader();
         if (n < 0) {
             pitr_fail_errno(err, errno, "writing to stdout");
+            app->has_answered = true;
             /* Neither the repository nor the user's request is at fault. */
             return err->rc = PITR_INTERNAL;
         }
@@ -151,7 +153,7 @@ app_print(struct app *app, struct text *out, struct pitr_err *err)
     if (app->is_json)
         text_add(out, "\n");
     if (text_check(out, err) != PITR_OK ||
-        write_out(out->buf.data, out->buf.len, false, err) != PITR_OK)
+        write_out(app, out->buf.data, out->buf.len, false, err) != PITR_OK)
         return err->rc;
     app->has_answered = app->is_json;
     return PITR_OK;
@@ -162,7 +164,7 @@ app_stream(struct app *app, struct text *out, struct pitr_err *err)
 {
     app_progress_end(app);
     if (text_check(out, err) != PITR_OK ||
-        write_out(out->buf.data, out->buf.len, true, err) != PITR_OK)
+        write_out(app, out->buf.data, out->buf.len, true, err) != PITR_OK)
         return err->rc;
     buf_clear(&out->buf);
     return PITR_OK;
@@ -199,6 +201,6 @@ app_fail(struct app *app, const struct pitr_err *err)
     json_object_end(&j);
     text_add(&out, "\n");
     if (text_check(&out, &ignored) == PITR_OK &&
-        write_out(out.buf.data, out.buf.len, false, &ignored) != PITR_OK)
+        write_out(app, out.buf.data, out.buf.len, false, &ignored) != PITR_OK)
         fprintf(stderr, "pitr: %s\n", ignored.msg);
 }
