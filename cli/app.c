@@ -123,8 +123,9 @@ end_without_reader(void)
     raise(SIGPIPE);
 }
 
+/* When it fails, there is no way to answer at all. */
 static enum pitr_rc
-write_out(const uint8_t *data, size_t len, bool needs_reader, struct pitr_err *err)
+write_out(struct app *app, const uint8_t *data, size_t len, bool needs_reader, struct pitr_err *err)
 {
     while (len > 0) {
         ssize_t n = write(STDOUT_FILENO, data, len);
@@ -135,6 +136,7 @@ write_out(const uint8_t *data, size_t len, bool needs_reader, struct pitr_err *e
             end_without_reader();
         if (n < 0) {
             pitr_fail_errno(err, errno, "writing to stdout");
+            app->has_answered = true;
             /* Neither the repository nor the user's request is at fault. */
             return err->rc = PITR_INTERNAL;
         }
@@ -150,23 +152,20 @@ app_print(struct app *app, struct text *out, struct pitr_err *err)
     app_progress_end(app);
     if (app->is_json)
         text_add(out, "\n");
-    if (text_check(out, err) != PITR_OK)
+    if (text_check(out, err) != PITR_OK ||
+        write_out(app, out->buf.data, out->buf.len, false, err) != PITR_OK)
         return err->rc;
-    /* Also if it cannot be written: then nor can the error. */
     app->has_answered = app->is_json;
-    return write_out(out->buf.data, out->buf.len, false, err);
+    return PITR_OK;
 }
 
 enum pitr_rc
 app_stream(struct app *app, struct text *out, struct pitr_err *err)
 {
     app_progress_end(app);
-    if (text_check(out, err) != PITR_OK)
+    if (text_check(out, err) != PITR_OK ||
+        write_out(app, out->buf.data, out->buf.len, true, err) != PITR_OK)
         return err->rc;
-    if (write_out(out->buf.data, out->buf.len, true, err) != PITR_OK) {
-        app->has_answered = app->is_json; /* the error would not be written either */
-        return err->rc;
-    }
     buf_clear(&out->buf);
     return PITR_OK;
 }
@@ -202,6 +201,6 @@ app_fail(struct app *app, const struct pitr_err *err)
     json_object_end(&j);
     text_add(&out, "\n");
     if (text_check(&out, &ignored) == PITR_OK &&
-        write_out(out.buf.data, out.buf.len, false, &ignored) != PITR_OK)
+        write_out(app, out.buf.data, out.buf.len, false, &ignored) != PITR_OK)
         fprintf(stderr, "pitr: %s\n", ignored.msg);
 }

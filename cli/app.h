@@ -20,7 +20,7 @@ struct app {
     struct signals *signals;
     struct progress *progress; /* NULL without a terminal */
     bool is_json;
-    bool has_answered; /* stdout has its JSON object, with the error in it if there was one */
+    bool has_answered; /* stdout has its JSON object, or takes nothing */
 };
 
 /* 0 to 8 and 130: docs/cli.md. */

@@ -11,7 +11,7 @@ import pytest
 
 from harness import oracle
 from harness.mongod import ReplicaSet, Standalone, free_port
-from harness.pitr import Pitr, clean_environment, stamp
+from harness.pitr import Pitr, binary, clean_environment, stamp
 
 
 @pytest.fixture
@@ -299,6 +299,18 @@ def test_a_closed_standard_descriptor_is_never_written_to_as_another_file(filled
     for path in files(filled.repo):
         assert b"bytes_stored" not in path.read_bytes() or "snapshots" in path.parts, path
     filled.ok("verify", "--data")
+
+
+@pytest.mark.parametrize("options", ([], ["--json"]))
+def test_a_stdout_that_takes_nothing_is_told_once(tmp_path, options):
+    repo = str(tmp_path / "repo")
+    subprocess.run([binary(), "--repo", repo, "init"], check=True, stdout=subprocess.DEVNULL)
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([binary(), "--repo", repo, *options, "list"], stdout=full,
+                              stderr=subprocess.PIPE, text=True, check=False,
+                              env=clean_environment())
+    assert done.returncode == 1
+    assert done.stderr == "pitr: writing to stdout: No space left on device\n"
 
 
 def test_a_password_in_the_uri_is_never_stored(tmp_path):
