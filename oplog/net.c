@@ -64,6 +64,18 @@ net_freep(struct net **n)
     *n = NULL;
 }
 
+void
+net_allow_evictions(struct net *n)
+{
+    n->evicts = true;
+}
+
+bool
+net_wants_base(const struct net *n, const struct net_standing *s)
+{
+    return s->need == NEED_BASE || (s->kind == KIND_PATCH && !s->seed && !n->evicts);
+}
+
 bool
 net_is_empty(const struct net *n)
 {

@@ -54,6 +54,10 @@ PITR_MUST enum pitr_rc net_update(struct net *n, const uint8_t *key, size_t key_
 PITR_MUST enum pitr_rc net_delete(struct net *n, const uint8_t *key, size_t key_len,
                                   enum op_mode mode, struct pitr_err *err);
 
+/* The server evicts documents without a word (capped collections of 4.4), so the base may lack some
+ * that were updated while it was read. */
+void net_allow_evictions(struct net *n);
+
 bool net_is_empty(const struct net *n);
 
 /* No more operations: bring what was spilled into the form that the functions below read. They may

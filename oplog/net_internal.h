@@ -105,6 +105,7 @@ struct net_sealed;
 struct net {
     struct spill_user user; /* first: net_put_out() gets it */
     enum update_field_order order;
+    bool evicts;              /* an update need not find its document */
     struct arena arena;       /* entries and keys */
     size_t arena_held;        /* of it, accounted for */
     struct net_entry **slots; /* open addressing, linear probing; a power of two */
@@ -119,6 +120,8 @@ struct net {
 };
 
 /* net.c */
+/* Whether the base must have the document of such a standing. */
+bool net_wants_base(const struct net *n, const struct net_standing *s);
 void net_clear_map(struct net *n);
 size_t net_slot_of(const struct net *n, uint64_t hash, const uint8_t *key, size_t key_len);
 /* Canonical _id of the document or key `doc` into `key`, for messages too. */

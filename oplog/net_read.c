@@ -262,9 +262,9 @@ collect(struct net *n, struct net_entry **todo, size_t *ntodo, struct pitr_err *
             continue;
         found_in_map(&f, n->slots[i]);
         seen = atomic_load_explicit(&f.entry->seen, memory_order_relaxed);
-        if (!seen && (f.s.need == NEED_BASE || (f.s.kind == KIND_PATCH && !f.s.seed)))
+        if (!seen && net_wants_base(n, &f.s))
             return missed(&f, err);
-        if (f.s.kind == KIND_PUT || (f.s.kind == KIND_PATCH && !seen))
+        if (f.s.kind == KIND_PUT || (f.s.seed && !seen))
             todo[(*ntodo)++] = f.entry;
     }
     return PITR_OK;

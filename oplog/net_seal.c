@@ -324,7 +324,7 @@ seal_one(void *arg, const struct net_record *r, struct pitr_err *err)
         add_rest(l, r, standing.kind, err) != PITR_OK)
         return err->rc;
     add_name(s, r->hash);
-    if (standing.need == NEED_BASE || (standing.kind == KIND_PATCH && !standing.seed))
+    if (net_wants_base(l->net, &standing))
         s->must[s->count / 64] |= (uint64_t)1 << s->count % 64;
     s->count++;
     return PITR_OK;

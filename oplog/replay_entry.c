@@ -65,21 +65,24 @@ is_only(struct replay *r, const struct oplog_entry *e, bool *wanted, struct pitr
     return PITR_OK;
 }
 
-/* 4.4 evicts from capped collections without a word, so a document may come twice. */
+/* 4.4 evicts from capped collections without a word, so a document may come twice, in the window
+ * as after it, or be gone before the base was read. */
 static enum pitr_rc
-document_mode(const struct replay *r, const struct replay_coll *c, const struct op_context *ctx,
+document_mode(const struct replay *r, struct replay_coll *c, const struct op_context *ctx,
               enum op_mode *mode, struct pitr_err *err)
 {
     struct belem capped;
     bool found = false;
 
     *mode = ctx->mode;
-    if (r->opts.order != FIELD_ORDER_BYTES || ctx->mode != OP_STRICT || c->options.len == 0)
+    if (r->opts.order != FIELD_ORDER_BYTES || c->options.len == 0)
         return PITR_OK;
     if (bson_find(c->options.data, c->options.len, "capped", &found, &capped, err) != PITR_OK)
         return err->rc;
-    if (found && belem_truthy(&capped))
+    if (found && belem_truthy(&capped)) {
         *mode = OP_LENIENT;
+        net_allow_evictions(c->net);
+    }
     return PITR_OK;
 }
 

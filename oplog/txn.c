@@ -11,6 +11,7 @@ struct txn_table {
     struct spill_user user; /* first: put_out() gets it */
     struct txn_chain **chains;
     size_t len, cap;
+    int64_t term; /* no chain that is not prepared is of an older one */
 };
 
 static enum pitr_rc
@@ -260,6 +261,8 @@ txn_add(struct txn_table *t, const struct oplog_entry *e, const uint8_t *array, 
     c->last = (struct optime){.ts = e->ts, .term = e->term};
     c->prepared = prepared;
     c->ops += ops;
+    if (e->term < t->term)
+        t->term = e->term;
     if (fresh != NULL) {
         if (table_add(t, fresh, err) != PITR_OK)
             return err->rc;
@@ -294,6 +297,9 @@ txn_take(struct txn_table *t, const struct optime *last, struct txn_chain **out)
 void
 txn_purge_term(struct txn_table *t, int64_t term)
 {
+    if (term <= t->term)
+        return; /* asked at every entry */
+    t->term = term;
     for (size_t i = 0; i < t->len;) {
         if (!t->chains[i]->prepared && t->chains[i]->last.term < term) {
             struct txn_chain *c = t->chains[i];

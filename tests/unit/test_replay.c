@@ -329,6 +329,28 @@ a_document_that_4_4_evicted_silently_may_come_again(void **state)
 }
 
 static void
+what_4_4_evicted_silently_may_come_again_in_the_window_too(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_ok(f, 12, CREATE(UUID_B, "ring", ",\"capped\":true,\"size\":4096,\"max\":1"));
+    fixture_ok(f, 13, INSERT(UUID_B, "shop.ring", "{\"_id\":1}"));
+    fixture_ok(f, 14, INSERT(UUID_B, "shop.ring", "{\"_id\":2}"));
+    fixture_ok(f, 15, INSERT(UUID_B, "shop.ring", "{\"_id\":1,\"a\":1}"));
+    assert_non_null(strstr(fixture_catalog(f), "} { \"_id\" : 2 }{ \"_id\" : 1, \"a\" : 1 }\n"));
+}
+
+static void
+what_4_4_evicted_before_it_was_read_needs_no_base(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_base(f, "shop", "ring", 2, "{\"capped\":true}", false);
+    fixture_ok(f, 15, UPDATE(UUID_B, "shop.ring", "{\"_id\":1}", "{\"$v\":1,\"$set\":{\"a\":1}}"));
+    assert_non_null(strstr(fixture_catalog(f), "shop.ring base { \"capped\" : true }"));
+}
+
+static void
 logged_evictions_are_ordinary_deletes(void **state)
 {
     struct fixture *f = *state;
@@ -416,6 +438,10 @@ main(void)
         T(fields_without_meaning_for_replay_change_nothing),
         T(images_of_retryable_writes_are_no_documents),
         T(operations_on_what_only_the_server_sees_are_no_documents),
+        cmocka_unit_test_setup_teardown(what_4_4_evicted_silently_may_come_again_in_the_window_too,
+                                        fixture_setup_44, fixture_teardown),
+        cmocka_unit_test_setup_teardown(what_4_4_evicted_before_it_was_read_needs_no_base,
+                                        fixture_setup_44, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_document_that_4_4_evicted_silently_may_come_again,
                                         fixture_setup_44, fixture_teardown),
         T(logged_evictions_are_ordinary_deletes),
