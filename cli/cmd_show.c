@@ -163,7 +163,11 @@ refuse(const struct lookup_result *r, const char *ns, const char *id, struct pit
     const char *near;
     char when[MOMENT_TEXT_LEN];
 
-    format_moment(when, r->to);
+    /* A snapshot without an oplog is of no moment. */
+    if (r->to == 0)
+        snprintf(when, sizeof when, "snapshot %s", r->snapshot);
+    else
+        format_moment(when, r->to);
     switch (r->found) {
     case LOOKUP_NO_DOCUMENT:
         return pitr_fail(err, PITR_GAP, "%s held no document with the _id %.100s at %s", ns, id,
