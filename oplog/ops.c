@@ -3,14 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
 #include "oplog/txn.h"
-
-/* applyOps inside applyOps, as deep as anything sensible goes. */
-enum { APPLY_OPS_DEPTH = 8 };
-
-/* multiOpType of vectored writes: the operations stand for themselves, whatever prevOpTime says. */
-enum { MULTI_OP_SEPARATE = 1 };
+#include "oplog/txn_entry.h"
 
 static const char lost_note[] = "earlier operations of this transaction are not captured";
 static const char commit_note[] = "commits a transaction whose operations are not captured";
@@ -165,36 +159,26 @@ flag_of(const struct oplog_entry *e, const char *name)
            belem_truthy(&flag);
 }
 
-static bool
-is_linked(const struct oplog_entry *e)
-{
-    return e->has_prev && e->multi_op_type != MULTI_OP_SEPARATE;
-}
-
 bool
 ops_is_piece(const struct oplog_entry *e)
 {
     struct belem array;
 
-    return is_linked(e) && apply_ops_of(e, &array) &&
+    return txn_entry_is_linked(e) && apply_ops_of(e, &array) &&
            (flag_of(e, "partialTxn") || flag_of(e, "prepare"));
 }
 
-/* Operations in an applyOps array: for "3 of 7", so that whatever cannot be read counts as none. */
+/* Operations in an applyOps array: for "3 of 7", so that one that cannot be read has none. */
 static uint64_t
 count_ops(const struct belem *array)
 {
     struct pitr_err ignored;
-    struct biter it;
-    struct belem e;
     uint64_t n = 0;
 
-    if (array->type != BSON_ARRAY ||
-        biter_init(&it, array->value, array->value_len, &ignored) != PITR_OK)
-        return 0;
-    while (biter_next(&it, &e, &ignored) == PITR_OK && e.type != BSON_EOD)
-        n++;
-    return n;
+    return array->type == BSON_ARRAY &&
+                   txn_count_ops(array->value, array->value_len, &n, &ignored) == PITR_OK
+               ? n
+               : 0;
 }
 
 static bool
@@ -352,7 +336,7 @@ apply_ops(struct ops *o, const struct oplog_entry *e, const struct belem *array,
 {
     struct run r = run_of(o, e, stop, err);
 
-    if (!is_linked(e))
+    if (!txn_entry_is_linked(e))
         return walk_array(&r, array, 0);
     if (flag_of(e, "partialTxn") || flag_of(e, "prepare"))
         return buffer_piece(o, e, err);
@@ -364,13 +348,10 @@ static uint64_t
 commit_time(const struct oplog_entry *e)
 {
     struct pitr_err ignored;
-    struct belem at;
+    uint64_t at = 0;
     bool found;
 
-    if (bson_find(e->o, e->o_len, "commitTimestamp", &found, &at, &ignored) != PITR_OK || !found ||
-        at.type != BSON_TS || get_le64(at.value) == 0)
-        return e->ts;
-    return get_le64(at.value);
+    return txn_commit_time(e, &found, &at, &ignored) == PITR_OK && found && at != 0 ? at : e->ts;
 }
 
 static enum pitr_rc
@@ -384,17 +365,6 @@ commit_chain(struct ops *o, const struct oplog_entry *e, const struct txn_chain 
     r.op.txn = &txn;
     return chain == NULL ? give_unknown(&r, e->raw, e->raw_len, commit_note)
                          : walk_chain(&r, chain);
-}
-
-/* What the first element of a command says of transactions. */
-enum ending { ENDS_NOTHING, ENDS_COMMITTED, ENDS_ABORTED };
-
-static enum ending
-ending_of(const struct belem *first)
-{
-    return belem_is(first, "commitTransaction")  ? ENDS_COMMITTED
-           : belem_is(first, "abortTransaction") ? ENDS_ABORTED
-                                                 : ENDS_NOTHING;
 }
 
 static enum pitr_rc
@@ -411,15 +381,15 @@ command(struct ops *o, const struct oplog_entry *e, bool *stop, struct pitr_err 
         return give(&r, e);
     if (belem_is(&first, "applyOps"))
         return apply_ops(o, e, &first, stop, err);
-    switch (ending_of(&first)) {
-    case ENDS_COMMITTED:
+    switch (txn_ending_of(&first)) {
+    case TXN_IS_COMMITTED:
         if (take_chain(o, e, &chain, err) != PITR_OK)
             return err->rc;
         return commit_chain(o, e, chain, stop, err);
-    case ENDS_ABORTED:
+    case TXN_IS_ABORTED:
         txn_take(o->txns, &e->prev, &chain);
         return PITR_OK;
-    case ENDS_NOTHING:
+    case TXN_ENDS_NOT:
         break;
     }
     return give(&r, e);
@@ -441,17 +411,17 @@ ops_entry_after(struct ops *o, const struct oplog_entry *e, uint64_t to, bool *s
     PITR_AUTO(txn_chain_freep) struct txn_chain *chain = NULL;
     struct biter it;
     struct belem first;
-    enum ending ending;
+    enum txn_ending ending;
 
     if (e->op != 'c' || !e->has_prev)
         return PITR_OK;
     if (biter_init(&it, e->o, e->o_len, err) != PITR_OK || biter_next(&it, &first, err) != PITR_OK)
         return err->rc;
-    ending = first.type == BSON_EOD ? ENDS_NOTHING : ending_of(&first);
-    if (ending == ENDS_NOTHING)
+    ending = txn_ending_of(&first);
+    if (ending == TXN_ENDS_NOT)
         return PITR_OK;
     txn_take(o->txns, &e->prev, &chain);
-    if (chain == NULL || ending == ENDS_ABORTED || commit_time(e) > to)
+    if (chain == NULL || ending == TXN_IS_ABORTED || commit_time(e) > to)
         return PITR_OK;
     return commit_chain(o, e, chain, stop, err);
 }

@@ -1,12 +1,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/bytes.h"
 #include "oplog/docid.h"
 #include "oplog/replay_internal.h"
-
-/* applyOps inside applyOps, as deep as anything sensible goes. */
-enum { APPLY_OPS_DEPTH = 8 };
+#include "oplog/txn_entry.h"
 
 static bool
 is_fcv_change(const struct oplog_entry *e)
@@ -245,23 +242,6 @@ apply_array(struct replay *r, const struct oplog_entry *outer, const uint8_t *ar
     }
 }
 
-static enum pitr_rc
-count_ops(const uint8_t *array, size_t len, uint64_t *n, struct pitr_err *err)
-{
-    struct biter it;
-    struct belem op;
-
-    *n = 0;
-    if (biter_init(&it, array, len, err) != PITR_OK)
-        return err->rc;
-    for (;; (*n)++) {
-        if (biter_next(&it, &op, err) != PITR_OK)
-            return err->rc;
-        if (op.type == BSON_EOD)
-            return PITR_OK;
-    }
-}
-
 static bool
 is_before_base(const struct replay *r, const struct oplog_entry *e)
 {
@@ -369,9 +349,6 @@ buffer_piece(struct replay *r, const struct oplog_entry *e, const struct belem *
     return txn_add(r->txns, e, array->value, array->value_len, ops, prepared, err);
 }
 
-/* multiOpType of vectored writes: the operations stand for themselves, whatever prevOpTime says. */
-enum { MULTI_OP_SEPARATE = 1 };
-
 static enum pitr_rc
 apply_ops_entry(struct replay *r, const struct oplog_entry *e, const struct belem *array,
                 struct pitr_err *err)
@@ -382,10 +359,10 @@ apply_ops_entry(struct replay *r, const struct oplog_entry *e, const struct bele
 
     if (array->type != BSON_ARRAY)
         return replay_refuse(err, e, "field applyOps: no array");
-    if (e->has_prev && e->multi_op_type != MULTI_OP_SEPARATE) {
+    if (txn_entry_is_linked(e)) {
         if (read_flag(e, "partialTxn", &partial, err) != PITR_OK ||
             read_flag(e, "prepare", &prepare, err) != PITR_OK ||
-            count_ops(array->value, array->value_len, &ops, err) != PITR_OK)
+            txn_count_ops(array->value, array->value_len, &ops, err) != PITR_OK)
             return err->rc;
         if (partial || prepare)
             return buffer_piece(r, e, array, ops, prepare, err);
@@ -398,21 +375,6 @@ apply_ops_entry(struct replay *r, const struct oplog_entry *e, const struct bele
     return apply_array(r, e, array->value, array->value_len, &ctx, upsert, 0, err);
 }
 
-/* When the prepared transaction that `e` commits was there for readers. */
-static enum pitr_rc
-commit_time(const struct oplog_entry *e, uint64_t *ts, struct pitr_err *err)
-{
-    struct belem at;
-    bool found;
-
-    if (bson_find(e->o, e->o_len, "commitTimestamp", &found, &at, err) != PITR_OK)
-        return err->rc;
-    if (!found || at.type != BSON_TS)
-        return replay_refuse(err, e, "field commitTimestamp: missing, or no timestamp");
-    *ts = get_le64(at.value);
-    return PITR_OK;
-}
-
 /* commitTransaction or abortTransaction of a prepared transaction, or the latter of a partly logged
  * one. Past the moment a transaction counts if its commit timestamp is not after it. */
 static enum pitr_rc
@@ -422,14 +384,17 @@ end_transaction(struct replay *r, const struct oplog_entry *e, bool commit, stru
     struct op_context ctx = context_of(r, e);
     const bool is_after = e->ts > r->opts.to;
     uint64_t at = 0;
+    bool found;
 
     if (!e->has_prev)
         return replay_refuse(err, e, "field prevOpTime: missing");
     txn_take(r->txns, &e->prev, &chain);
     if (!commit)
         return PITR_OK;
-    if (commit_time(e, &at, err) != PITR_OK)
+    if (txn_commit_time(e, &found, &at, err) != PITR_OK)
         return err->rc;
+    if (!found)
+        return replay_refuse(err, e, "field commitTimestamp: missing, or no timestamp");
     if (is_before_base(r, e) || (is_after && (chain == NULL || at > r->opts.to)))
         return PITR_OK;
     if (chain == NULL)
@@ -444,6 +409,7 @@ static enum pitr_rc
 command_entry(struct replay *r, const struct oplog_entry *e, struct pitr_err *err)
 {
     struct op_context ctx = context_of(r, e);
+    enum txn_ending ending;
     struct biter it;
     struct belem first;
 
@@ -451,10 +417,9 @@ command_entry(struct replay *r, const struct oplog_entry *e, struct pitr_err *er
         return err->rc;
     if (belem_is(&first, "applyOps"))
         return apply_ops_entry(r, e, &first, err);
-    if (belem_is(&first, "commitTransaction"))
-        return end_transaction(r, e, true, err);
-    if (belem_is(&first, "abortTransaction"))
-        return end_transaction(r, e, false, err);
+    ending = txn_ending_of(&first);
+    if (ending != TXN_ENDS_NOT)
+        return end_transaction(r, e, ending == TXN_IS_COMMITTED, err);
     if (is_before_base(r, e))
         return PITR_OK;
     return replay_command(r, e, &ctx, err);
@@ -464,6 +429,7 @@ command_entry(struct replay *r, const struct oplog_entry *e, struct pitr_err *er
 static enum pitr_rc
 entry_after(struct replay *r, const struct oplog_entry *e, struct pitr_err *err)
 {
+    enum txn_ending ending;
     struct biter it;
     struct belem first;
 
@@ -471,9 +437,9 @@ entry_after(struct replay *r, const struct oplog_entry *e, struct pitr_err *err)
         return PITR_OK;
     if (biter_init(&it, e->o, e->o_len, err) != PITR_OK || biter_next(&it, &first, err) != PITR_OK)
         return err->rc;
-    if (belem_is(&first, "commitTransaction"))
-        return end_transaction(r, e, true, err);
-    return belem_is(&first, "abortTransaction") ? end_transaction(r, e, false, err) : PITR_OK;
+    ending = txn_ending_of(&first);
+    return ending == TXN_ENDS_NOT ? PITR_OK
+                                  : end_transaction(r, e, ending == TXN_IS_COMMITTED, err);
 }
 
 enum pitr_rc

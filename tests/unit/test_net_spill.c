@@ -15,6 +15,7 @@
 #include <bson/bson.h>
 
 #include "oplog/net.h"
+#include "tests/support/ejson.h"
 
 enum { BUDGET = 1 << 20, THREADS = 4 };
 
@@ -259,6 +260,27 @@ what_the_base_must_hold_is_demanded_after_a_spill_too(void **state)
 }
 
 static void
+what_a_server_evicts_silently_is_not_demanded_after_a_spill(void **state)
+{
+    struct fixture *f = *state;
+    struct buf key = {0}, o = {0};
+    struct tally t = {.docs = 0};
+
+    ejson(&key, "{\"_id\":20000}");
+    ejson(&o, "{\"$v\":1,\"$set\":{\"a\":1}}");
+    net_allow_evictions(f->net);
+    assert_int_equal(
+        net_update(f->net, key.data, key.len, o.data, o.len, false, OP_LENIENT, &f->err), PITR_OK);
+    for (int id = 0; id < 10000; id++)
+        assert_int_equal(insert(f, f->net, id, 300), PITR_OK);
+    assert_int_equal(net_seal(f->net, &f->err), PITR_OK);
+    assert_int_equal(net_rest(f->net, tally, &t, &f->err), PITR_OK);
+    assert_int_equal(t.docs, 10000);
+    buf_release(&key);
+    buf_release(&o);
+}
+
+static void
 a_cleared_net_forgets_its_file_too(void **state)
 {
     struct fixture *f = *state;
@@ -359,6 +381,7 @@ main(void)
         T(documents_larger_than_the_budget_pass),
         T(a_contradiction_across_spills_is_found_when_the_net_is_sealed),
         T(what_the_base_must_hold_is_demanded_after_a_spill_too),
+        T(what_a_server_evicts_silently_is_not_demanded_after_a_spill),
         T(a_cleared_net_forgets_its_file_too),
         T(threads_can_share_the_base),
     };
