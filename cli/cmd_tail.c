@@ -70,7 +70,9 @@ cmd_tail(struct app *app, struct pitr_err *err)
         print_json(&out, &result, rc == PITR_OK ? NULL : err);
     else
         print_text(&out, &result);
-    if (app_print(app, &out, &print_err) != PITR_OK)
+    if (app_print(app, &out, &print_err) != PITR_OK) {
         *err = print_err;
-    return err->rc;
+        return err->rc;
+    }
+    return rc;
 }

@@ -1,8 +1,11 @@
 """The tailer: it survives what happens to servers and to itself, and a hole in the oplog is never
 passed over in silence."""
 
+import fcntl
+import pathlib
 import random
 import signal
+import threading
 import time
 
 import pytest
@@ -36,6 +39,22 @@ def test_once_captures_all_and_says_what(source, target, pitr):
     again = pitr.ok("tail", "--once")
     assert again["operations"] <= 5  # at most periodic no-ops
     check_latest(pitr, source, target)
+
+
+def test_a_lock_that_was_held_for_a_moment_leaves_no_trace(source, pitr):
+    """`status` holds it to see whether somebody captures; whoever waited for it was not refused."""
+    source.client["a"].c.insert_one({})
+    pitr.ok("snapshot")
+    with open(pathlib.Path(pitr.repo) / "locks/tail.lock", "r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        timer = threading.Timer(0.5, fcntl.flock, (lock, fcntl.LOCK_UN))
+        timer.start()
+        with pitr.tail("--interval", "1") as tail:
+            timer.join()
+            source.client["a"].c.insert_one({})
+            now = source.now()
+            wait_for(lambda: restorable_until(pitr) >= (now.time, now.inc), 30, "the tailer")
+            tail.stop()
 
 
 def test_a_backlog_is_read_in_large_replies(source, target, pitr):
