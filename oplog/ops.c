@@ -9,10 +9,14 @@
 static const char lost_note[] = "earlier operations of this transaction are not captured";
 static const char commit_note[] = "commits a transaction whose operations are not captured";
 
+/* Of open transactions; what they have beyond it waits in a temporary file. */
+enum { TXN_MEMORY = 64 << 20 };
+
 struct ops {
     ops_visit *visit;
     ops_earlier *earlier;
     void *arg;
+    struct spill *spill;
     struct txn_table *txns; /* its pieces are whole entries, which tell their timestamps */
     struct optime *lost;    /* owned; last known pieces of transactions that began too early */
     size_t nlost;
@@ -34,8 +38,9 @@ ops_new(struct ops **out, ops_visit *visit, ops_earlier *earlier, void *arg, str
     if (o == NULL)
         return pitr_fail(err, PITR_NOMEM, "reading operations");
     *o = (struct ops){.visit = visit, .earlier = earlier, .arg = arg};
-    if (txn_table_new(&o->txns, NULL, err) != PITR_OK) {
-        free(o);
+    if (spill_new(&o->spill, TXN_MEMORY, err) != PITR_OK ||
+        txn_table_new(&o->txns, o->spill, err) != PITR_OK) {
+        ops_free(o);
         return err->rc;
     }
     *out = o;
@@ -48,6 +53,7 @@ ops_free(struct ops *o)
     if (o == NULL)
         return;
     txn_table_free(o->txns);
+    spill_free(o->spill);
     free(o->lost);
     free(o);
 }
