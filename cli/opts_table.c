@@ -231,7 +231,7 @@ static const struct opt_spec options[OPT_COUNT] = {
                 .kind = OPT_VALUE,
                 .value = "TIME|latest",
                 .commands = TAKES_STATE | ON(CMD_LOG),
-                .help = "The state at this moment; latest is the newest that is captured."},
+                .help = "This moment; latest is the newest that is captured."},
     [OPT_BEFORE] = {.name = "before",
                     .kind = OPT_VALUE,
                     .value = "SECS,INC",

@@ -98,6 +98,74 @@ doc_mongo_session(struct doc_mongo *s, struct conn *conn, uint64_t after_ts,
     return PITR_OK;
 }
 
+/* How long a member may be behind the majority, and how often it is asked. */
+enum { REACH_MS = 60000, REACH_POLL_MS = 5 };
+
+static enum pitr_rc
+majority_of(struct conn *conn, uint32_t server, uint64_t *ts, struct pitr_err *err)
+{
+    bson_t hello = BSON_INITIALIZER, reply;
+    bson_error_t cause;
+    enum pitr_rc rc = PITR_OK;
+    int64_t term;
+
+    BSON_APPEND_INT32(&hello, "hello", 1);
+    if (!mongoc_client_command_simple_with_server_id(conn_client(conn), "admin", &hello, NULL,
+                                                     server, &reply, &cause))
+        rc = conn_fail(conn, &cause, &reply, "hello", err);
+    else if (!hello_majority(&reply, ts, &term))
+        rc = pitr_fail(err, PITR_DB, "hello: the server has no majority-committed optime");
+    bson_destroy(&hello);
+    bson_destroy(&reply);
+    return rc;
+}
+
+/*
+ * Choose the member to read from and wait until its majority-committed snapshot holds `ts`. To ask
+ * for that by afterClusterTime would say the same, but make reads wait for every transaction that
+ * is prepared, and one may stay so for hours. Without it they see what was before it; its
+ * operations come into effect at the entry that commits it.
+ */
+static enum pitr_rc
+reach_majority(struct conn *conn, uint64_t ts, uint32_t *server, struct pitr_err *err)
+{
+    const int64_t deadline = clock_mono_ms() + REACH_MS;
+    mongoc_server_description_t *member;
+    bson_error_t cause;
+    uint64_t now = 0;
+
+    member = mongoc_client_select_server(conn_client(conn), false, NULL, &cause);
+    if (member == NULL)
+        return conn_fail(conn, &cause, NULL, "choose a member to read from", err);
+    *server = mongoc_server_description_id(member);
+    mongoc_server_description_destroy(member);
+    for (;;) {
+        if (majority_of(conn, *server, &now, err) != PITR_OK)
+            return err->rc;
+        if (now >= ts)
+            return PITR_OK;
+        if (clock_mono_ms() > deadline)
+            return pitr_fail(err, PITR_DB_LOST,
+                             "the member that is read from has not reached the majority's point "
+                             "after %d s",
+                             REACH_MS / 1000);
+        clock_sleep_ms(REACH_POLL_MS);
+    }
+}
+
+/* A session that only keeps the highest operation time of the answers. */
+static enum pitr_rc
+reading_session(struct conn *conn, mongoc_client_session_t **out, struct pitr_err *err)
+{
+    mongoc_session_opt_t *opts = mongoc_session_opts_new();
+    bson_error_t cause;
+
+    mongoc_session_opts_set_causal_consistency(opts, false);
+    *out = mongoc_client_start_session(conn_client(conn), opts, &cause);
+    mongoc_session_opts_destroy(opts);
+    return *out != NULL ? PITR_OK : conn_fail(conn, &cause, NULL, "start a session", err);
+}
+
 static void
 cursor_close(struct doc_cursor *base)
 {
@@ -136,8 +204,16 @@ start_find(struct doc_mongo *s, struct cursor_mongo *c, const struct source_coll
     mongoc_read_concern_t *concern;
     bson_t filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
     bson_error_t cause;
-    bool ok = BSON_APPEND_INT32(&opts, "batchSize", batch_size(coll));
+    uint32_t server = 0;
+    bool ok;
 
+    if (!s->standalone &&
+        (reach_majority(c->conn, atomic_load(&s->catalog_ts), &server, err) != PITR_OK ||
+         reading_session(c->conn, &c->session, err) != PITR_OK))
+        return err->rc;
+    ok = BSON_APPEND_INT32(&opts, "batchSize", batch_size(coll));
+    if (server != 0)
+        ok = ok && BSON_APPEND_INT32(&opts, "serverId", (int32_t)server);
     if (s->knows_uuid)
         ok = ok && BSON_APPEND_BINARY(&opts, "collectionUUID", BSON_SUBTYPE_UUID, coll->uuid, 16);
     if (c->session != NULL)
@@ -170,9 +246,7 @@ source_open(struct doc_source *base, const struct source_coll *coll, struct doc_
     c->base.source = base;
     snprintf(c->what, sizeof c->what, "find %s.%s", coll->db, coll->name);
     c->db = strcmp(coll->name, "system.views") == 0 ? coll->db : NULL;
-    if (conn_take(&c->conn, s->mongo, err) != PITR_OK ||
-        doc_mongo_session(s, c->conn, atomic_load(&s->catalog_ts), &c->session, err) != PITR_OK ||
-        start_find(s, c, coll, err) != PITR_OK) {
+    if (conn_take(&c->conn, s->mongo, err) != PITR_OK || start_find(s, c, coll, err) != PITR_OK) {
         cursor_close(&c->base);
         return err->rc;
     }

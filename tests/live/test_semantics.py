@@ -91,18 +91,6 @@ def write_in(txn, database, name, documents=(), updates=(), deletes=()):
             {"q": {"_id": k}, "limit": 1} for k in deletes]})
 
 
-@contextmanager
-def snapshot_waiting_for(source, pitr):
-    """A snapshot that reads what a prepared transaction holds, and goes on when that ends."""
-    waits = {"prepareReadConflicts": {"$gt": 0}}
-    thread = threading.Thread(target=pitr.ok, args=("snapshot",))
-    thread.start()
-    wait_for(lambda: list(source.client.admin.aggregate([{"$currentOp": {}}, {"$match": waits}])),
-             30, "read of a prepared document")
-    yield
-    thread.join()
-
-
 def test_a_prepared_transaction_open_across_the_snapshot(source, target, pitr):
     coll = source.client["prep"].c
     coll.insert_many([{"_id": i, "n": i} for i in range(5)])
@@ -110,9 +98,10 @@ def test_a_prepared_transaction_open_across_the_snapshot(source, target, pitr):
         write_in(txn, "prep", "c", [{"_id": 10}], [(1, {"$set": {"n": 100}})], [2])
         at = txn.prepare()
         coll.insert_one({"_id": 11})
-        with snapshot_waiting_for(source, pitr):
-            coll.insert_one({"_id": 12})
-            txn.commit(at)
+        pitr.ok("snapshot")  # does not wait for it
+        coll.insert_one({"_id": 12})
+        restores_now(source, target, pitr)
+        txn.commit(at)
     coll.insert_one({"_id": 13})
     restores_now(source, target, pitr)
     first = pitr.ok("list")["snapshots"][0]
@@ -179,9 +168,9 @@ def test_a_large_prepared_transaction_spans_entries(source, target, pitr):
         at = txn.prepare()
         prepared = source.client.local["oplog.rs"].find_one({"ts": at})
         assert prepared["o"]["prepare"] and prepared["o"]["count"] == 24
-        with snapshot_waiting_for(source, pitr):
-            coll.insert_one({"_id": "meanwhile"})
-            txn.commit(at)
+        pitr.ok("snapshot")
+        coll.insert_one({"_id": "meanwhile"})
+        txn.commit(at)
     restores_now(source, target, pitr)
 
 
