@@ -143,7 +143,7 @@ def read_at(client, session, database, name, ts):
     return documents
 
 
-def read_now(client, database, name, order, concern):
+def read_now(client, database, name, order, concern=MAJORITY):
     coll = client[database].get_collection(name, codec_options=RAW, read_concern=concern)
     return [bytes(d.raw) for d in coll.find(sort=order)]
 
