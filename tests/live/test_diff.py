@@ -138,7 +138,9 @@ def reported(objects):
 
 
 def diff(pitr, a, b, *args):
-    return pitr.run("diff", a, b, *args)
+    """Without users and roles, which the truths here do not hold."""
+    hidden = [] if "admin.system.users" in args else ["--exclude-ns", "admin.system.*"]
+    return pitr.run("diff", a, b, *hidden, *args)
 
 
 def check(result, want):
