@@ -5,6 +5,7 @@
 #include "engine/load_compare.h"
 #include "engine/load_options.h"
 #include "mongo/bsonedit.h"
+#include "mongo/ns.h"
 
 enum { NAME_LEN = 300 };
 
@@ -165,8 +166,7 @@ read_view(const uint8_t *doc, size_t len, bool *is_view, char *name, struct pitr
     if (!has_id || !belem_string(&id, &text, &text_len))
         return pitr_fail(err, PITR_CORRUPT, "system.views: a view without a name");
     snprintf(name, NAME_LEN, "%.*s", (int)text_len, text);
-    *is_view = !has_on || !belem_string(&on, &text, &text_len) ||
-               strncmp(text, BUCKETS_PREFIX, strlen(BUCKETS_PREFIX)) != 0;
+    *is_view = !has_on || !belem_string(&on, &text, &text_len) || !ns_is_buckets(text);
     return PITR_OK;
 }
 

@@ -6,12 +6,11 @@
 #include "engine/doc_mongo.h"
 #include "mongo/bsonedit.h"
 #include "mongo/bsonio.h"
+#include "mongo/ns.h"
 
 /* How long the catalog may take to become majority-committed, and how often it may have to be read
  * again because of elections or renames, before that is an error. */
 enum { SETTLE_MS = 60000, SETTLE_POLL_MS = 5, READ_AGAIN_MAX = 10 };
-
-#define BUCKETS_PREFIX "system.buckets."
 
 /* One walk through the catalog. */
 struct walk {
@@ -241,7 +240,7 @@ read_bucket_indexes(const struct walk *w, struct source_coll *c, struct pitr_err
     PITR_AUTO(buf_release) struct buf finished = {0};
     PITR_AUTO(buf_release) struct buf all = {0};
 
-    if (list_indexes(w, c->db, c->name + strlen(BUCKETS_PREFIX), true, &finished, err) != PITR_OK ||
+    if (list_indexes(w, c->db, ns_visible_name(c->name), true, &finished, err) != PITR_OK ||
         list_indexes(w, c->db, c->name, false, &all, err) != PITR_OK)
         return err->rc;
     return keep_finished(&c->indexes, &all, &finished, err);
@@ -251,7 +250,7 @@ read_bucket_indexes(const struct walk *w, struct source_coll *c, struct pitr_err
 static enum pitr_rc
 read_indexes(const struct walk *w, struct source_coll *c, struct pitr_err *err)
 {
-    const bool is_buckets = strncmp(c->name, BUCKETS_PREFIX, strlen(BUCKETS_PREFIX)) == 0;
+    const bool is_buckets = ns_is_buckets(c->name);
 
     if (list_indexes(w, c->db, c->name, true, &c->indexes, err) == PITR_OK)
         return PITR_OK;
@@ -571,7 +570,6 @@ is_of_type(const bson_t *entry, const char *type)
 static enum pitr_rc
 append_view(struct buf *docs, const char *db, const bson_t *entry, struct pitr_err *err)
 {
-    static const char buckets[] = "system.buckets.";
     bson_t doc = BSON_INITIALIZER, options, pipeline;
     char ns[512], on[512];
     const char *name = NULL;
@@ -589,7 +587,7 @@ append_view(struct buf *docs, const char *db, const bson_t *entry, struct pitr_e
     }
     bson_iter_document(&it, &len, &data);
     snprintf(ns, sizeof ns, "%s.%s", db, name);
-    snprintf(on, sizeof on, "%s%s", buckets, name);
+    snprintf(on, sizeof on, "%s%s", NS_BUCKETS_PREFIX, name);
     ok = BSON_APPEND_UTF8(&doc, "_id", ns);
     if (is_of_type(entry, "view"))
         ok = ok && bson_init_static(&options, data, len) && bson_concat(&doc, &options);

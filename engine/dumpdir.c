@@ -12,6 +12,7 @@
 #include "engine/load_options.h"
 #include "mongo/bsonedit.h"
 #include "mongo/extjson.h"
+#include "mongo/ns.h"
 
 enum { METADATA_MAX = 64 << 20, METADATA_STEP = 64 << 10 };
 
@@ -360,7 +361,7 @@ add_metadata(struct dumpdir *d, const char *db, const char *path, const char *fi
         return PITR_OK;
     if (m.is_view)
         return add_view(d, db, m.name, &m.options, err);
-    if (m.is_timeseries && asprintf(&buckets, "%s%s", BUCKETS_PREFIX, m.name) < 0) {
+    if (m.is_timeseries && asprintf(&buckets, "%s%s", NS_BUCKETS_PREFIX, m.name) < 0) {
         buckets = NULL;
         return pitr_fail(err, PITR_NOMEM, "collection %s.%s", db, m.name);
     }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "mongo/bsonedit.h"
+#include "mongo/ns.h"
 
 enum pitr_rc
 options_find(const struct buf *doc, const char *name, bool *found, struct belem *e,
@@ -48,8 +49,7 @@ load_is_buckets(const struct load_coll *c)
 {
     struct belem e;
 
-    return strncmp(c->name, BUCKETS_PREFIX, strlen(BUCKETS_PREFIX)) == 0 &&
-           has_document(&c->options, "timeseries", &e);
+    return ns_is_buckets(c->name) && has_document(&c->options, "timeseries", &e);
 }
 
 static bool
@@ -72,7 +72,7 @@ has_collation(const struct load_coll *c)
 const char *
 load_visible_name(const struct load_coll *c)
 {
-    return load_is_buckets(c) ? c->name + strlen(BUCKETS_PREFIX) : c->name;
+    return load_is_buckets(c) ? ns_visible_name(c->name) : c->name;
 }
 
 static bool

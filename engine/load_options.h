@@ -17,8 +17,6 @@
 #include "engine/load.h"
 #include "mongo/bsonio.h"
 
-#define BUCKETS_PREFIX "system.buckets."
-
 /* The time-series collection of buckets, c->name of anything else. */
 const char *load_visible_name(const struct load_coll *c);
 /* The name that createIndexes and listIndexes are given. */

@@ -4,6 +4,7 @@
 #include "engine/load_internal.h"
 #include "engine/load_options.h"
 #include "mongo/bsonedit.h"
+#include "mongo/ns.h"
 
 struct view {
     const char *name; /* into the document */
@@ -52,7 +53,7 @@ views_add(struct views *views, const uint8_t *doc, size_t len, struct pitr_err *
     dot = id == NULL ? NULL : strchr(id, '.');
     if (dot == NULL || on == NULL)
         return pitr_fail(err, PITR_CORRUPT, "a document of system.views that is no view");
-    if (strncmp(on, BUCKETS_PREFIX, strlen(BUCKETS_PREFIX)) == 0)
+    if (ns_is_buckets(on))
         return PITR_OK;
     at = reallocarray(views->at, views->len + 1, sizeof *at);
     if (at == NULL)

@@ -9,8 +9,6 @@
 #include "mongo/ns.h"
 #include "oplog/docid.h"
 
-static const char buckets_prefix[] = "system.buckets.";
-
 /* Progress and the wish to stop are looked at this often; a power of two. */
 enum { LOOKUP_STRIDE = 1024, NS_LEN = 512 };
 
@@ -194,7 +192,7 @@ explain(struct lookup_result *out, const struct lookup_opts *o, const struct his
     struct place place;
 
     snprintf(db, sizeof db, "%.*s", (int)db_len, o->ns);
-    snprintf(buckets, sizeof buckets, "%.*s.%s%s", (int)db_len, o->ns, buckets_prefix,
+    snprintf(buckets, sizeof buckets, "%.*s.%s%s", (int)db_len, o->ns, NS_BUCKETS_PREFIX,
              o->ns + db_len + 1);
     out->found = LOOKUP_NO_COLLECTION;
     if (place_find(&place, s, buckets))
@@ -213,7 +211,7 @@ check_ns(const char *ns, struct pitr_err *err)
 
     if (dot == NULL || dot == ns || dot[1] == '\0' || strchr(ns, '*') != NULL)
         return pitr_fail(err, PITR_USAGE, "--ns %.100s: name one collection, as db.coll", ns);
-    if (strlen(ns) + sizeof buckets_prefix > NS_LEN)
+    if (strlen(ns) + sizeof NS_BUCKETS_PREFIX > NS_LEN)
         return pitr_fail(err, PITR_USAGE, "--ns %.100s...: no server allows a name so long", ns);
     return PITR_OK;
 }

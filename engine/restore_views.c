@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "engine/restore_internal.h"
 #include "mongo/bsonedit.h"
+#include "mongo/ns.h"
 
 void
 view_list_release(struct view_list *v)
@@ -87,14 +88,6 @@ struct view_walk {
     const char *db; /* the system.views' own database */
 };
 
-static bool
-is_timeseries_view(const char *view_on, size_t len)
-{
-    static const char prefix[] = "system.buckets.";
-
-    return len >= sizeof prefix - 1 && memcmp(view_on, prefix, sizeof prefix - 1) == 0;
-}
-
 static enum pitr_rc
 take_view(void *arg, const uint8_t *doc, size_t len, struct pitr_err *err)
 {
@@ -114,7 +107,7 @@ take_view(void *arg, const uint8_t *doc, size_t len, struct pitr_err *err)
         return pitr_fail(err, PITR_CORRUPT, "system.views: a view without a name");
     if (bson_find(doc, len, "viewOn", &found, &on, err) != PITR_OK)
         return err->rc;
-    if (found && belem_string(&on, &on_text, &on_len) && is_timeseries_view(on_text, on_len))
+    if (found && belem_string(&on, &on_text, &on_len) && ns_is_buckets(on_text))
         return PITR_OK;
     source = strndup(text, text_len);
     if (source == NULL)

@@ -7,6 +7,7 @@
 #include "base/fs.h"
 #include "engine/load_options.h"
 #include "mongo/bsonedit.h"
+#include "mongo/ns.h"
 
 static const char control_min[] = "control.min.", control_max[] = "control.max.", data[] = "data.";
 
@@ -173,7 +174,7 @@ series_indexes(struct buf *out, const struct buf *options, const struct buf *sto
 {
     PITR_AUTO(str_freep) char *meta = NULL;
     struct load_coll coll = {
-        .db = "", .name = BUCKETS_PREFIX, .options = *options, .indexes = *stored};
+        .db = "", .name = NS_BUCKETS_PREFIX, .options = *options, .indexes = *stored};
     const char *target;
     struct biter it;
     struct belem spec;

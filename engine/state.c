@@ -8,6 +8,7 @@
 #include "engine/base_cursor.h"
 #include "engine/dumpdir.h"
 #include "engine/state_internal.h"
+#include "mongo/ns.h"
 
 void
 state_coll_release(struct state_coll *c)
@@ -33,21 +34,6 @@ state_release(struct state *s)
     buf_release(&s->dump_users);
     buf_release(&s->dump_roles);
     *s = (struct state){0};
-}
-
-static const char buckets_prefix[] = "system.buckets.";
-
-static bool
-is_buckets(const char *name)
-{
-    return strncmp(name, buckets_prefix, sizeof buckets_prefix - 1) == 0;
-}
-
-/* The name users know the collection by. */
-static const char *
-visible_name(const char *name)
-{
-    return is_buckets(name) ? name + sizeof buckets_prefix - 1 : name;
 }
 
 static enum state_kind
@@ -80,7 +66,7 @@ static enum pitr_rc
 set_target(struct state_coll *c, const char *source_name, struct pitr_err *err)
 {
     const char *dot = strchr(c->visible_ns, '.');
-    size_t prefix = is_buckets(source_name) ? sizeof buckets_prefix - 1 : 0;
+    size_t prefix = ns_is_buckets(source_name) ? strlen(NS_BUCKETS_PREFIX) : 0;
     size_t len;
 
     if (selection_check_target(c->source_ns, c->visible_ns, prefix, err) != PITR_OK)
@@ -92,7 +78,7 @@ set_target(struct state_coll *c, const char *source_name, struct pitr_err *err)
     c->load.name = malloc(len);
     if (c->load.db == NULL || c->load.name == NULL)
         return pitr_fail(err, PITR_NOMEM, "namespace %s", c->visible_ns);
-    snprintf(c->load.name, len, "%s%s", prefix != 0 ? buckets_prefix : "", dot + 1);
+    snprintf(c->load.name, len, "%s%s", prefix != 0 ? NS_BUCKETS_PREFIX : "", dot + 1);
     return PITR_OK;
 }
 
@@ -121,7 +107,7 @@ state_add(struct state *s, const struct selection *sel, const char *db, const ch
     enum pitr_rc rc;
 
     *out = NULL;
-    if (join_ns(&c.source_ns, db, visible_name(name), err) != PITR_OK)
+    if (join_ns(&c.source_ns, db, ns_visible_name(name), err) != PITR_OK)
         return err->rc;
     if (!is_taken(sel, c.kind, c.source_ns)) {
         free(c.source_ns);

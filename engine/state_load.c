@@ -4,6 +4,7 @@
 #include "engine/dumpdir.h"
 #include "engine/load_options.h"
 #include "engine/state_internal.h"
+#include "mongo/ns.h"
 
 /* 5.0 binaries order the new fields of `$v: 1` updates differently from 4.4. */
 static enum update_field_order
@@ -210,8 +211,7 @@ note_series(void *arg, const uint8_t *doc, size_t len, struct pitr_err *err)
     if (bson_find(doc, len, "_id", &found, &id, err) != PITR_OK ||
         bson_find(doc, len, "viewOn", &has_on, &on, err) != PITR_OK)
         return err->rc;
-    if (!found || !has_on || !belem_string(&on, &text, &text_len) ||
-        strncmp(text, BUCKETS_PREFIX, strlen(BUCKETS_PREFIX)) != 0 ||
+    if (!found || !has_on || !belem_string(&on, &text, &text_len) || !ns_is_buckets(text) ||
         !belem_string(&id, &text, &text_len))
         return PITR_OK;
     name = strndup(text, text_len);

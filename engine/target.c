@@ -9,6 +9,7 @@
 #include "engine/load_options.h"
 #include "mongo/bsonedit.h"
 #include "mongo/cleanup.h"
+#include "mongo/ns.h"
 
 /* More connections than this insert no faster into one mongod (bench/results has the numbers). */
 enum { DEFAULT_CONNECTIONS = 4 };
@@ -158,8 +159,7 @@ target_simple(struct target *t, struct conn *c, const char *db, bson_t *cmd, bso
 static bool
 is_user_name(const char *name)
 {
-    return strncmp(name, "system.", strlen("system.")) != 0 ||
-           strncmp(name, BUCKETS_PREFIX, strlen(BUCKETS_PREFIX)) == 0 ||
+    return strncmp(name, "system.", strlen("system.")) != 0 || ns_is_buckets(name) ||
            strcmp(name, "system.js") == 0;
 }
 
@@ -199,7 +199,7 @@ static bool
 is_shown(const struct fs_names *series, const char *buckets)
 {
     for (size_t i = 0; i < series->len; i++)
-        if (strcmp(series->at[i], buckets + strlen(BUCKETS_PREFIX)) == 0)
+        if (strcmp(series->at[i], ns_visible_name(buckets)) == 0)
             return true;
     return false;
 }
@@ -241,7 +241,7 @@ list_database(struct target *t, struct conn *c, const char *db, struct fs_names 
             return err->rc;
         if (is_series(doc) && fs_names_add(&series, name, err) != PITR_OK)
             return err->rc;
-        is_buckets = strncmp(name, BUCKETS_PREFIX, strlen(BUCKETS_PREFIX)) == 0;
+        is_buckets = ns_is_buckets(name);
         if (!empty && (is_buckets ? fs_names_add(&buckets, name, err)
                                   : add_namespace(out, db, name, err)) != PITR_OK)
             return err->rc;

@@ -8,12 +8,16 @@
 /* A server's namespace has at most 255 bytes. */
 enum { NS_BUFFER = 512 };
 
+bool
+ns_is_buckets(const char *name)
+{
+    return strncmp(name, NS_BUCKETS_PREFIX, strlen(NS_BUCKETS_PREFIX)) == 0;
+}
+
 const char *
 ns_visible_name(const char *name)
 {
-    static const char buckets[] = "system.buckets.";
-
-    return strncmp(name, buckets, sizeof buckets - 1) == 0 ? name + sizeof buckets - 1 : name;
+    return ns_is_buckets(name) ? name + strlen(NS_BUCKETS_PREFIX) : name;
 }
 
 bool

@@ -7,6 +7,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* A time-series collection keeps its measurements in a collection of its name behind this prefix.
+ */
+#define NS_BUCKETS_PREFIX "system.buckets."
+bool ns_is_buckets(const char *name);
+
 /* The name users know: without the prefix of a time-series collection's buckets. Points into
  * `name`. */
 const char *ns_visible_name(const char *name);
